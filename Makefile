@@ -1,0 +1,30 @@
+# make demo   train, compress, pack and run two networks on real data (no download)
+# make test   everything that must hold before a change lands
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test slow check clean
+
+demo: .venv/ready
+	$(BIN)/python examples/demo.py
+
+test: .venv/ready check
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: .venv/ready
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits]' \
+		hypothesis import-linter mypy pytest ruff
+	touch $@
+
+clean:
+	rm -rf .venv demo

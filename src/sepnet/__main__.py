@@ -1,0 +1,5 @@
+"""`python -m sepnet`."""
+
+from sepnet.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""The Python door: the same verbs as the command line."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core import packed_model
+from sepnet.core.dataset import Dataset
+from sepnet.core.network import NetworkReport
+from sepnet.core.packed_model import Limits
+from sepnet.core.progress import Progress, silent
+from sepnet.core.recipe import Recipe, load_recipe
+from sepnet.core.registry import Shelf
+from sepnet.core.runtime import Runtime
+from sepnet.core.score import Score
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sepnet.steps.compress import StageRow
+    from sepnet.steps.info import FileReport
+
+__all__ = ["PackedModel", "compress", "inspect", "read"]
+
+
+@dataclass(frozen=True)
+class PackedModel(packed_model.PackedModel):
+    """A packed network that can be written, run, scored and unpacked.  Needs no torch.
+
+    Attributes:
+        header: names, shapes, schemes, codecs; `bytes` and `ratio` say how small it is.
+        rows: the table of the stages, right after `compress`; empty for a file that was read.
+
+    >>> import numpy as np, sepnet
+    >>> model = sepnet.read("zoo/lenet300-mnist.sepnet")
+    >>> model.run(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 10)
+    """
+
+    rows: tuple[StageRow, ...] = ()
+
+    def run(self, batch: npt.NDArray[np.floating], runtime: str = "onnxruntime") -> npt.NDArray[np.float32]:
+        """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says."""
+        return self._runtime(runtime).run(np.asarray(batch, np.float32))
+
+    def evaluate(self, data: Dataset | str, data_dir: Path | None = None) -> Score:
+        """Score on the test split of a data set (or of the one so named)."""
+        from sepnet.steps.evaluate import evaluate
+
+        return evaluate(self, _dataset(data, data_dir))
+
+    def info(self) -> FileReport:
+        """What is inside, byte for byte."""
+        from sepnet.steps.info import info
+
+        return info(self)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """numpy arrays that a strict `load_state_dict` of the original class takes (as tensors), same outputs."""
+        from sepnet.packing.restore import state_dict
+
+        return dict(state_dict(self))
+
+    def unpack(self, path: str | PathLike[str]) -> None:
+        """Write the state dict as safetensors."""
+        from sepnet.steps.unpack import unpack
+
+        unpack(self, Path(path))
+
+    @functools.cache  # noqa: B019 (a model lives as long as its session)
+    def _runtime(self, name: str) -> Runtime:
+        from sepnet.runtimes import RUNTIMES
+
+        shelf: Shelf[type[Runtime]] = RUNTIMES
+        return shelf[name](self)
+
+    __hash__ = object.__hash__
+
+
+def read(path: str | PathLike[str], limits: Limits = Limits()) -> PackedModel:
+    """Read a packed file.  Raises `FormatError` when it is damaged, hostile, or of a newer version."""
+    return PackedModel.read(path, limits)
+
+
+def inspect(model: nn.Module, input_shape: tuple[int, ...], name: str = "") -> NetworkReport:
+    """Where the parameters are: a row a layer, totals by kind.  `model` stays untouched.
+
+    >>> import sepnet
+    >>> from sepnet.networks import build
+    >>> report = sepnet.inspect(build("lenet5"), (1, 28, 28))
+    >>> report.params, report.macs
+    (431080, 2293000)
+    """
+    from sepnet.steps.inspect import inspect as step
+
+    return step(model, input_shape, name or type(model).__name__)
+
+
+def compress(
+    model: nn.Module,
+    recipe: str | Path | Recipe,
+    data: Dataset | str,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
+    on_row: Callable[[StageRow], None] = lambda _: None,
+) -> PackedModel:
+    """Compress a trained network as a recipe says; returns the packed model, whose `rows` tell how it went.
+
+    Args:
+        model: any module that `torch.onnx.export` takes; it is not changed.
+        recipe: name of a recipe that comes with sepnet, a path, or a `Recipe`.
+        data: what to fine-tune and score on: a `Dataset`, or a name as on the command line.
+        epochs: epochs in all; None keeps the recipe's own.
+        seed: the same seed gives the same file.
+        data_dir: where named data sets are; default `$SEPNET_DATA`.
+        progress, on_row: callbacks.
+    """
+    from sepnet.steps.compress import compress as step
+    from sepnet.steps.inspect import inspect as inspect_step
+
+    loaded = _dataset(data, data_dir)
+    report = inspect_step(model, loaded.input_shape, type(model).__name__)
+    done = step(model, load_recipe(recipe), loaded, report, epochs, seed, progress=progress, on_row=on_row)
+    packed = done.packed
+    return PackedModel(packed.header, packed.graph, packed.payloads, packed.header_bytes, packed.graph_bytes, done.rows)
+
+
+def _dataset(data: Dataset | str, data_dir: Path | None) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    from sepnet.datasets import load
+
+    return load(data, data_dir)

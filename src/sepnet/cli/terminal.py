@@ -1,0 +1,293 @@
+"""What the door shows: tables, progress, JSON, errors.  Colour only on a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from sepnet.core.errors import OutputError
+from sepnet.core.network import NetworkReport
+from sepnet.core.progress import Tick
+from sepnet.core.score import Score
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from sepnet.steps.compress import Compressed, StageRow
+    from sepnet.steps.info import FileReport
+    from sepnet.steps.run import Prediction
+    from sepnet.training.fit import EpochLog
+
+_WIDE = 400
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console on stdout (or `stream`); off a terminal it is wide, so that nothing is cut."""
+    target = stream or sys.stdout
+    return Console(file=target, width=None if target.isatty() else _WIDE, highlight=False)
+
+
+def print_error(message: str, word: str = "error") -> None:
+    """One line on stderr."""
+    console(sys.stderr).print(f"[bold red]{word}:[/] ", end="")
+    console(sys.stderr).print(message, markup=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """One line on stdout."""
+    console().print(message, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, indented."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """Print a title; an empty table, the columns of `left` texts, those of `right` numbers."""
+    if title:
+        console().print(title, style="bold", markup=False, soft_wrap=True)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in left:
+        made.add_column(name, overflow="fold")
+    for name in right:
+        made.add_column(name, justify="right", no_wrap=True)
+    return made
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """`(20, 1, 5, 5)` to "20x1x5x5"."""
+    return "x".join(map(str, shape)) or "-"
+
+
+def print_network(report: NetworkReport) -> None:
+    """`inspect`: layers, then kinds."""
+    total = max(1, report.params)
+    rows = table(
+        f"{report.name}, input {shape_text(report.input_shape)}",
+        ["layer", "kind", "weight"],
+        ["params", "% of params", "macs", "bytes"],
+    )
+    for layer in report.layers:
+        share = f"{100 * layer.params / total:.2f}"
+        rows.add_row(
+            layer.name or "(network)",
+            layer.kind,
+            shape_text(layer.weight_shape),
+            f"{layer.params:,}",
+            share,
+            f"{layer.macs:,}",
+            f"{layer.bytes:,}",
+        )
+    rows.add_row("total", "", "", f"{report.params:,}", "100.00", f"{report.macs:,}", f"{report.bytes:,}", style="bold")
+    console().print(rows)
+    kinds = table("\nby kind", ["kind"], ["layers", "params", "% of params", "macs", "bytes"])
+    for kind in report.by_kind():
+        kinds.add_row(
+            kind.kind,
+            f"{kind.layers}",
+            f"{kind.params:,}",
+            f"{100 * kind.params / total:.2f}",
+            f"{kind.macs:,}",
+            f"{4 * kind.params:,}",
+        )
+    console().print(kinds)
+    if report.by_kind():
+        most = max(report.by_kind(), key=lambda kind: kind.params)
+        note(f"\nlook here: {most.kind} holds {100 * most.params / total:.1f} % of the parameters")
+
+
+def network_json(report: NetworkReport) -> dict[str, Any]:
+    """`inspect --json`."""
+    return {
+        "network": report.name,
+        "input_shape": list(report.input_shape),
+        "params": report.params,
+        "macs": report.macs,
+        "bytes": report.bytes,
+        "layers": [
+            {**dataclasses.asdict(layer), "percent": 100 * layer.params / max(1, report.params), "bytes": layer.bytes}
+            for layer in report.layers
+        ],
+        "kinds": [dataclasses.asdict(kind) for kind in report.by_kind()],
+    }
+
+
+def score_json(score: Score) -> dict[str, Any]:
+    """`evaluate --json`: n, top1, top5, loss."""
+    return dataclasses.asdict(score)
+
+
+def print_score(score: Score, title: str) -> None:
+    """`evaluate` and `train`."""
+    rows = table(title, [], ["n", "top-1", "top-5", "loss"])
+    rows.add_row(f"{score.n:,}", f"{score.top1:.2%}", f"{score.top5:.2%}", f"{score.loss:.4f}")
+    console().print(rows)
+
+
+def print_rows(rows: Sequence[StageRow], title: str) -> None:
+    """`compress`: the table of the stages."""
+    lines = table(title, ["stage"], ["params kept", "bytes on disk", "ratio", "top-1", "ms an image"])
+    for row in rows:
+        lines.add_row(
+            row.stage, f"{row.kept:.2%}", f"{row.bytes:,}", f"{row.ratio:.1f}x", f"{row.top1:.2%}", f"{row.ms:.3f}"
+        )
+    console().print(lines)
+
+
+def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
+    """`compress --json`."""
+    packed = done.packed
+    return {
+        "output": str(output),
+        "bytes": packed.bytes,
+        "params": packed.header.params,
+        "ratio": packed.ratio,
+        **score_json(done.score),
+        "stages": [dataclasses.asdict(row) for row in done.rows],
+    }
+
+
+def print_info(report: FileReport, title: str) -> None:
+    """`info`: tensors, then the ledger."""
+    rows = table(
+        f"{title}: {report.network}", ["tensor", "shape", "scheme", "codec"], ["bits", "kept", "bytes", "of it scales"]
+    )
+    for tensor in report.tensors:
+        kept = f"{tensor.kept / max(1, tensor.params):.1%}"
+        rows.add_row(
+            tensor.name,
+            shape_text(tensor.shape),
+            tensor.scheme,
+            tensor.codec,
+            str(tensor.bits),
+            kept,
+            f"{tensor.bytes:,}",
+            f"{tensor.side_bytes:,}",
+        )
+    console().print(rows)
+    ledger = table("\nledger", ["part"], ["bytes", "% of file"])
+    tensors = sum(tensor.bytes for tensor in report.tensors)
+    side = sum(tensor.side_bytes for tensor in report.tensors)
+    parts = {
+        "codes": tensors - side,
+        "scales and shared values": side,
+        "graph": report.graph_bytes,
+        "header": report.header_bytes + report.fixed_bytes,
+    }
+    for part, size in parts.items():
+        ledger.add_row(part, f"{size:,}", f"{100 * size / report.bytes:.1f}")
+    ledger.add_row("file", f"{report.bytes:,}", "100.0", style="bold")
+    console().print(ledger)
+    note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {report.ratio:.1f}x smaller than float32")
+    if report.made:
+        note("made with " + ", ".join(f"{key} {value}" for key, value in report.made.items()))
+
+
+def info_json(report: FileReport) -> dict[str, Any]:
+    """`info --json`: bytes, params, ratio, tensors[], ..."""
+    return dataclasses.asdict(report)
+
+
+def print_predictions(predictions: Sequence[Prediction]) -> None:
+    """`run`: a row a guess."""
+    rows = table("", ["image", "class"], ["probability"])
+    for prediction in predictions:
+        for at, guess in enumerate(prediction.guesses):
+            rows.add_row(prediction.image if at == 0 else "", guess.label, f"{guess.probability:.2%}")
+    console().print(rows)
+
+
+def run_json(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """`run --json`."""
+    return [dataclasses.asdict(prediction) for prediction in predictions]
+
+
+class Progress:
+    """Bars with ETA on stderr; nothing off a terminal, where `Log` prints a line an epoch instead."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self.live = sys.stderr.isatty()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bars = Bars(*columns, *times, console=console(sys.stderr), transient=True, disable=not self.live)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def tick(self, tick: Tick) -> None:
+        """Draw one report."""
+        if tick.task not in self._tasks:
+            self._tasks[tick.task] = self._bars.add_task(tick.task, total=tick.total, note="")
+        self._bars.update(self._tasks[tick.task], completed=tick.done, total=tick.total, note=tick.note)
+
+    def line(self, text: str) -> None:
+        """A line above the bars, or on plain stderr."""
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+class Log:
+    """A JSON line an epoch and a stage in a file, and a plain line an epoch on a stderr that is no terminal."""
+
+    def __init__(self, path: Path | None, progress: Progress) -> None:
+        self._progress, self._path = progress, path
+        self._file: TextIO | None = None
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> Log:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("a", encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, event: str, value: Any) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps({"event": event, **dataclasses.asdict(value)}) + "\n")
+            self._file.flush()
+
+    def epoch(self, log: EpochLog) -> None:
+        """After an epoch."""
+        self._write("epoch", log)
+        if not self._progress.live:
+            self._progress.line(f"{log.stage}: epoch {log.epoch}, loss {log.train_loss:.4f}, {log.seconds:.1f} s")
+
+    def row(self, row: StageRow) -> None:
+        """After a stage."""
+        self._write("stage", row)
+        self._progress.line(f"{row.stage}: {row.kept:.2%} kept, {row.bytes:,} bytes, top-1 {row.top1:.2%}")
+
+    def score(self, score: Score) -> None:
+        """After training."""
+        self._write("score", score)

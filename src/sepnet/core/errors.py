@@ -1,0 +1,80 @@
+"""Errors a caller can act on: each says what was found, what was expected and the choices.
+
+The command line turns them into one line on stderr and an exit code: 1 when the work failed, 2 when it was asked
+wrongly.  Library users catch `SepnetError`, or a subclass when they care which.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DataError",
+    "FormatError",
+    "MissingExtraError",
+    "NetworkError",
+    "OutputError",
+    "RecipeError",
+    "SepnetError",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
+]
+
+
+class SepnetError(Exception):
+    """Base of every error that sepnet raises on purpose.  `exit_code` is what the command line exits with."""
+
+    exit_code: int = 1
+
+
+class UsageError(SepnetError):
+    """The call itself is wrong: an option, a name or a combination that cannot work."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is on no shelf.  The message lists the choices and the nearest one.
+
+    >>> str(UnknownNameError("codec", "hufman", ["huffman", "ans"]))
+    "unknown codec 'hufman'; did you mean 'huffman'? choices: ans, huffman"
+    """
+
+    def __init__(self, noun: str, found: str, choices: Iterable[str]) -> None:
+        self.noun, self.found, self.choices = noun, found, sorted(choices)
+        near = difflib.get_close_matches(found, self.choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        super().__init__(f"unknown {noun} {found!r}{hint} choices: {', '.join(self.choices)}")
+
+
+class MissingExtraError(UsageError):
+    """A feature that needs an optional dependency which is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs {package}, which is not installed; pip install 'sepnet[{extra}]'")
+
+
+class RecipeError(UsageError):
+    """A recipe that cannot be read, or does not fit the network."""
+
+
+class NetworkError(SepnetError):
+    """A network that cannot be built, traced or exported."""
+
+
+class WeightsError(SepnetError):
+    """A weights file that cannot be read, is of another network, or holds NaN or Inf."""
+
+
+class DataError(SepnetError):
+    """A data set that is missing, empty or broken."""
+
+
+class FormatError(SepnetError):
+    """A packed file that is damaged, truncated, hostile, or of a newer version."""
+
+
+class OutputError(SepnetError):
+    """The result could not be written.  What was at the path before is intact."""

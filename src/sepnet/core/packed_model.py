@@ -1,0 +1,220 @@
+"""The packed model noun and its bytes: docs/format.md, version 1."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from sepnet.core.errors import FormatError
+from sepnet.core.files import write_bytes
+from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
+
+__all__ = ["Limits", "PackedModel"]
+
+MAGIC = b"\x89SEP\r\n\x1a\n"
+MAJOR, MINOR = 1, 0
+_FIXED = 32
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader is willing to allocate.  Elements are numbers, of all tensors together."""
+
+    elements: int = 1 << 28
+    header_bytes: int = 16 << 20
+    graph_bytes: int = 256 << 20
+    tensors: int = 65536
+    dimensions: int = 8
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """A packed network as it lies in the file: header, graph, and one payload a tensor (still coded).
+
+    Attributes:
+        header: names, shapes, schemes, codecs.
+        graph: ONNX ModelProto without the weights.
+        payloads: side information and codes of each tensor, in the header's order.
+        header_bytes, graph_bytes: stored (deflated) sizes.
+    """
+
+    header: Header
+    graph: builtins.bytes
+    payloads: tuple[builtins.bytes, ...]
+    header_bytes: int
+    graph_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file: what `ls -l` shows."""
+        return _FIXED + self.header_bytes + self.graph_bytes + sum(len(payload) + 4 for payload in self.payloads)
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the original network at float32 over bytes of the file."""
+        return 4 * self.header.params / self.bytes
+
+    @classmethod
+    def of(cls, header: Header, graph: builtins.bytes, payloads: Sequence[builtins.bytes]) -> Self:
+        """A model from its parts."""
+        stored_header, stored_graph = _deflate(header, graph)
+        return cls(header, graph, tuple(payloads), len(stored_header), len(stored_graph))
+
+    def to_bytes(self) -> builtins.bytes:
+        """The whole file."""
+        stored_header, stored_graph = _deflate(self.header, self.graph)
+        raw_header = len(msgspec.json.encode(self.header))
+        start = MAGIC + bytes([MAJOR, MINOR, 0, 0])
+        for number in (len(stored_header), raw_header, len(stored_graph), len(self.graph)):
+            start += number.to_bytes(4, "little")
+        front = stored_header + stored_graph
+        parts = [start, zlib.crc32(front, zlib.crc32(start)).to_bytes(4, "little"), front]
+        for payload in self.payloads:
+            parts += [payload, zlib.crc32(payload).to_bytes(4, "little")]
+        return b"".join(parts)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the file whole or not at all; what was at `path` before stays until the new file is complete."""
+        write_bytes(path, self.to_bytes())
+
+    @classmethod
+    def read(cls, path: str | PathLike[str], limits: Limits = Limits()) -> Self:
+        """Read a packed file.  Raises `FormatError` naming the file."""
+        data = read_bytes(Path(path))
+        try:
+            return cls.from_bytes(data, limits)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: builtins.bytes, limits: Limits = Limits()) -> Self:
+        """Parse a whole file.  Raises `FormatError` saying what was found and what was expected."""
+        sizes = _check_front(data, limits)
+        header_bytes, _, graph_bytes, _ = sizes
+        text, graph = _inflate(data[_FIXED : _FIXED + header_bytes + graph_bytes], sizes)
+        try:
+            header = msgspec.json.decode(text, type=Header)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise FormatError(f"damaged packed file: the header does not parse: {error}") from error
+        _check_header(header, limits)
+        payloads = _split_chunks(data, _FIXED + header_bytes + graph_bytes, header)
+        return cls(header, graph, payloads, header_bytes, graph_bytes)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, or `FormatError` in one line."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _deflate(header: Header, graph: bytes) -> tuple[bytes, bytes]:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    first = squeeze.compress(msgspec.json.encode(header)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    return first, squeeze.compress(graph) + squeeze.flush(zlib.Z_FINISH)
+
+
+def _check_front(data: bytes, limits: Limits) -> tuple[int, int, int, int]:
+    if data[:8] != MAGIC:
+        if data[:4] == MAGIC[:4]:
+            raise FormatError("damaged packed file: its line ends were changed in transfer; copy it in binary mode")
+        raise FormatError(
+            f"not a packed file: it starts with {data[:8].hex(' ') or 'nothing'}, expected {MAGIC.hex(' ')}"
+        )
+    if len(data) < _FIXED:
+        raise FormatError(f"truncated packed file: {len(data)} bytes, the fixed part alone takes {_FIXED}")
+    if data[8] != MAJOR:
+        raise FormatError(
+            f"packed file of version {data[8]}.{data[9]}; this sepnet reads version {MAJOR}; install a newer sepnet"
+        )
+    if data[10:12] != b"\0\0":
+        raise FormatError(
+            f"packed file with unknown flags {data[10:12].hex()}; this sepnet knows none; install a newer sepnet"
+        )
+    stored_header, raw_header, stored_graph, raw_graph = (
+        int.from_bytes(data[at : at + 4], "little") for at in (12, 16, 20, 24)
+    )
+    if _FIXED + stored_header + stored_graph > len(data):
+        raise FormatError(
+            f"truncated packed file: {len(data)} bytes, header and graph alone take {_FIXED + stored_header + stored_graph}"
+        )
+    if raw_header > limits.header_bytes or raw_graph > limits.graph_bytes:
+        raise FormatError(
+            f"packed file declares a header of {raw_header} and a graph of {raw_graph} bytes; "
+            f"the limits are {limits.header_bytes} and {limits.graph_bytes}"
+        )
+    front = data[_FIXED : _FIXED + stored_header + stored_graph]
+    if zlib.crc32(front, zlib.crc32(data[:28])) != int.from_bytes(data[28:32], "little"):
+        raise FormatError("damaged packed file: the checksum of the header does not match")
+    return stored_header, raw_header, stored_graph, raw_graph
+
+
+def _inflate(front: bytes, sizes: tuple[int, int, int, int]) -> tuple[bytes, bytes]:
+    stored_header, raw_header, _, raw_graph = sizes
+    stretch = zlib.decompressobj(-15)
+    try:
+        text = stretch.decompress(front[:stored_header], raw_header + 1) if raw_header else b""
+        rest = stretch.unconsumed_tail + front[stored_header:]
+        graph = stretch.decompress(rest, raw_graph + 1) if raw_graph else b""
+    except zlib.error as error:
+        raise FormatError(f"damaged packed file: header or graph do not inflate: {error}") from error
+    if len(text) != raw_header or len(graph) != raw_graph:
+        raise FormatError(
+            f"damaged packed file: header and graph inflate to {len(text)} and {len(graph)} bytes, declared {raw_header} and {raw_graph}"
+        )
+    return text, graph
+
+
+def _check_header(header: Header, limits: Limits) -> None:
+    if len(header.tensors) > limits.tensors:
+        raise FormatError(f"packed file declares {len(header.tensors)} tensors; the limit is {limits.tensors}")
+    elements = 0
+    entries: list[TensorEntry | ZeroEntry] = [*header.tensors, *header.zeros]
+    for entry in entries:
+        if len(entry.shape) > limits.dimensions or any(side < 0 for side in entry.shape):
+            raise FormatError(f"tensor {entry.name!r} declares the impossible shape {list(entry.shape)}")
+        elements += math.prod(entry.shape)
+    if elements > limits.elements:
+        raise FormatError(
+            f"packed file declares {elements:,} numbers; the limit is {limits.elements:,} (raise it with Limits(elements=...) if the file is yours)"
+        )
+    names = Counter(state_names(header))
+    if "" in names:
+        raise FormatError("packed file holds a tensor without a name")
+    name, times = max(names.items(), key=lambda item: item[1], default=("", 1))
+    if times > 1:
+        raise FormatError(f"packed file names {name!r} {times} times; names must be unique")
+    stored = {entry.name for entry in header.tensors}
+    for alias, first in header.aliases.items():
+        if first not in stored:
+            raise FormatError(f"packed file says {alias!r} is tied to {first!r}, which it does not hold")
+
+
+def _split_chunks(data: bytes, at: int, header: Header) -> tuple[bytes, ...]:
+    expected = at
+    for entry in header.tensors:
+        if min(entry.bytes) < 0:
+            raise FormatError(f"tensor {entry.name!r} declares {entry.bytes} bytes")
+        expected += sum(entry.bytes) + 4
+    if expected != len(data):
+        word = "truncated" if len(data) < expected else "damaged"
+        raise FormatError(f"{word} packed file: {len(data)} bytes, its header accounts for {expected}")
+    payloads = []
+    for entry in header.tensors:
+        end = at + sum(entry.bytes)
+        payload = data[at:end]
+        if zlib.crc32(payload) != int.from_bytes(data[end : end + 4], "little"):
+            raise FormatError(f"damaged packed file: the checksum of tensor {entry.name!r} does not match")
+        payloads.append(payload)
+        at = end + 4
+    return tuple(payloads)

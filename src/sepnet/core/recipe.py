@@ -1,0 +1,200 @@
+"""The recipe noun: what to do with a network.  Data in TOML, not code; docs/concepts.md explains each key."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from sepnet.core.errors import RecipeError
+
+__all__ = ["Recipe", "Rest", "Rule", "Stage", "TrainOptions", "load_recipe", "recipe_names", "train_options"]
+
+Chain = tuple[dict[str, Any], ...]
+
+
+class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a stage trains.
+
+    Attributes:
+        optimizer: sgd (momentum 0.9, Nesterov) or adamw.
+        lr: learning rate at the start (after warm-up).
+        schedule: constant, cosine (to 0 over the stage), or step (x0.1 at 1/2 and 3/4 of the stage).
+        warmup: epochs of linear warm-up; may be a fraction.
+        weight_decay: L2 for sgd, decoupled for adamw; on weights only, not on biases or norms.
+        batch: images a step.
+        label_smoothing: 0 to below 1.
+        shift: augmentation; random shifts by up to that many pixels in each direction.
+        mirror: augmentation; random left-right flips (only where the data set allows it).
+        distill: 0 to 1, weight of matching the float network's outputs (at temperature 4) in the loss.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.01
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    batch: int = 128
+    label_smoothing: float = 0.0
+    shift: int = 0
+    mirror: bool = False
+    distill: float = 0.0
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "lr": self.lr <= 0,
+            "batch": self.batch < 1,
+            "warmup": self.warmup < 0,
+            "weight_decay": self.weight_decay < 0,
+            "label_smoothing": not 0 <= self.label_smoothing < 1,
+            "shift": self.shift < 0,
+            "distill": not 0 <= self.distill <= 1,
+        }
+        for key, bad in wrong.items():
+            if bad:
+                raise ValueError(f"{key} = {getattr(self, key)} is out of range")
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which layers, and the chain of schemes for their weights.
+
+    Attributes:
+        schemes: tables with key `scheme` and that scheme's options, applied in order.
+        layers: layer names or globs ("layer1.*"); `kinds` narrows them, or stands alone.
+        kinds: layer kinds ("fc", "conv kxk", ...).
+        codec: a codec's name, or "auto" for the smallest.
+    """
+
+    schemes: Chain
+    layers: tuple[str, ...] = ("*",)
+    kinds: tuple[str, ...] = ()
+    codec: str = "auto"
+
+
+class Rest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The weights that no rule names, and biases and norms, which no rule can name."""
+
+    weights: Chain = ({"scheme": "keep"},)
+    biases: Chain = ({"scheme": "keep"},)
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step on the way: start some schemes, then fine-tune.
+
+    Attributes:
+        name: for tables and logs.
+        start: scheme names that take effect when the stage begins.
+        epochs: epochs of fine-tuning; 0 for none.
+        train: overrides of the recipe's `[train]` table.
+    """
+
+    name: str
+    start: tuple[str, ...] = ()
+    epochs: int = 0
+    train: dict[str, Any] = {}
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole recipe.  Schemes that no stage starts are applied after the last stage, without fine-tuning."""
+
+    title: str
+    rule: tuple[Rule, ...] = ()
+    rest: Rest = Rest()
+    stage: tuple[Stage, ...] = ()
+    train: dict[str, Any] = {}
+    description: str = ""
+    name: str = ""
+
+    def options(self, stage: Stage) -> TrainOptions:
+        """The training options of one stage: the recipe's `[train]` with the stage's own on top."""
+        return train_options(
+            {**self.train, **stage.train}, f"recipe {self.name}: train options of stage {stage.name!r}"
+        )
+
+    def digest(self) -> str:
+        """Eight hex digits that change when anything but the texts changes."""
+        plain = msgspec.structs.replace(self, title="", description="", name="")
+        return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:8]
+
+
+def train_options(settings: dict[str, Any], where: str) -> TrainOptions:
+    """Training options from key-value pairs; `RecipeError` names the one that is wrong.
+
+    >>> train_options({"lr": 0.1}, "--set").lr
+    0.1
+    """
+    options: TrainOptions = _convert(settings, TrainOptions, where)
+    return options
+
+
+def _convert(data: object, kind: type[Any], what: str) -> Any:
+    try:
+        return msgspec.convert(data, kind, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RecipeError(f"{what}: {error}") from error
+
+
+def recipe_names() -> list[str]:
+    """Recipes that come with sepnet.
+
+    >>> "lenet300-mnist" in recipe_names()
+    True
+    """
+    return sorted(item.name.removesuffix(".toml") for item in _shelf().iterdir() if item.name.endswith(".toml"))
+
+
+def _shelf() -> Any:
+    installed = resources.files("sepnet") / "recipes"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def load_recipe(recipe: str | Path | Recipe) -> Recipe:
+    """A recipe by shelf name or path.  Raises `RecipeError` naming the key that is wrong.
+
+    >>> load_recipe("lenet300-mnist").stage[0].name
+    'prune'
+    """
+    if isinstance(recipe, Recipe):
+        return _checked(recipe)
+    text, name = _read(recipe)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {recipe}: not valid TOML: {error}") from error
+    return _checked(_convert({**data, "name": name}, Recipe, f"recipe {recipe}"))
+
+
+def _read(recipe: str | Path) -> tuple[str, str]:
+    path = Path(recipe)
+    try:
+        if path.suffix == ".toml" or path.is_file():
+            return path.read_text(encoding="utf-8"), path.stem
+        return (_shelf() / f"{recipe}.toml").read_text(encoding="utf-8"), str(recipe)
+    except (OSError, UnicodeDecodeError) as error:
+        choices = ", ".join(recipe_names())
+        raise RecipeError(f"no recipe {str(recipe)!r}: neither a readable file nor one of {choices}") from error
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    chains = [*(rule.schemes for rule in recipe.rule), recipe.rest.weights, recipe.rest.biases]
+    named = {table.get("scheme") for chain in chains for table in chain}
+    started: set[str] = set()
+    for stage in recipe.stage:
+        if stage.epochs < 0:
+            raise RecipeError(
+                f"recipe {recipe.name}: stage {stage.name!r} has epochs = {stage.epochs}; expected 0 or more"
+            )
+        recipe.options(stage)
+        for scheme in stage.start:
+            if scheme not in named:
+                raise RecipeError(
+                    f"recipe {recipe.name}: stage {stage.name!r} starts {scheme!r}, which no rule uses; choices: {', '.join(sorted(map(str, named)))}"
+                )
+            if scheme in started:
+                raise RecipeError(f"recipe {recipe.name}: scheme {scheme!r} is started twice")
+            started.add(scheme)
+    return recipe

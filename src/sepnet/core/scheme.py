@@ -1,0 +1,89 @@
+"""The scheme noun: a float weight to small integers and a rule that gives the float back.
+
+A scheme is a frozen options object.  While the network trains it is a parametrization of the layer's weight; when training
+is over it turns the weight into a `CodedTensor`.  Schemes know nothing of bytes, codecs or graphs.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import msgspec
+
+from sepnet.core.coded_tensor import CodedTensor
+from sepnet.core.errors import RecipeError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Scheme", "Site", "make_scheme"]
+
+SchemeType = TypeVar("SchemeType", bound="Scheme")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a scheme works: one weight of one layer.
+
+    Attributes:
+        layer: module path.
+        parameter: name of the parameter in the module ("weight").
+        kind: the layer's kind, see core/network.py.
+        shape: the weight's shape.
+        tied: other state-dict keys of the same tensor.
+    """
+
+    layer: str
+    parameter: str
+    kind: str
+    shape: tuple[int, ...]
+    tied: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """State-dict key."""
+        return f"{self.layer}.{self.parameter}" if self.layer else self.parameter
+
+
+class Scheme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One compression scheme and its options.
+
+    Contract, tested for every scheme: the parametrized weight at the end of training equals
+    `code(...).restore()` within the rounding of stored scales (2**-10 relative); `attach` leaves the given weight untouched.
+    """
+
+    name: ClassVar[str]
+    codes: ClassVar[bool] = True
+    """Whether the scheme itself yields integer codes; a chain whose last scheme does not is closed by `keep`."""
+
+    def refuse(self, site: Site) -> str:
+        """Why this scheme cannot work there, or "" if it can."""
+        return ""
+
+    @abc.abstractmethod
+    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
+        """A parametrization for `weight` (values at this moment, earlier schemes of the chain applied).
+
+        `peers` are the weights that the same rule names, for choices made over all of them.
+        """
+
+    @abc.abstractmethod
+    def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
+        """Integer codes of `weight` (what the network computed with); `state` is what `attach` returned."""
+
+
+def make_scheme(table: Mapping[str, Any], shelf: Mapping[str, type[Scheme]] | Any, where: str) -> Scheme:
+    """A scheme from its table in a recipe; `RecipeError` names the option that is wrong."""
+    options = dict(table)
+    name = options.pop("scheme", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"{where}: a scheme table needs the key scheme = NAME; choices: {', '.join(sorted(shelf))}")
+    kind = shelf[name]
+    try:
+        return msgspec.convert(options, kind, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RecipeError(f"{where}: scheme {name!r}: {error}") from error

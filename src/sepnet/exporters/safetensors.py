@@ -1,0 +1,19 @@
+"""safetensors: the state dict in float32, for the user's own class and for everybody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from sepnet.core.files import write_bytes
+from sepnet.core.packed_model import PackedModel
+from sepnet.packing.restore import state_dict
+
+__all__ = ["export"]
+
+
+def export(model: PackedModel, path: Path) -> None:
+    """Write a state dict that a strict `load_state_dict` of the original class takes."""
+    write_bytes(path, save({name: np.asarray(array, order="C") for name, array in state_dict(model).items()}))

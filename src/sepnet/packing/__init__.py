@@ -1,0 +1,1 @@
+"""Packing: a trained network to a packed model, and a packed model back to numbers."""

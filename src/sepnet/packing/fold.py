@@ -1,0 +1,142 @@
+"""Surgery on an ONNX graph: find batch normalizations and fold them into the layer before them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from sepnet.packing.graph import Norm
+
+__all__ = ["drop_defaults", "find_norms", "fold", "simplify"]
+
+
+def find_norms(proto: Any, names: set[str]) -> tuple[Norm, ...]:
+    """The batch normalizations whose four tensors are entries of the state dict, each once."""
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type == "BatchNormalization" and all(name in names for name in node.input[1:5]):
+            prefix = node.input[1].removesuffix(".weight")
+            expected = [f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+            if list(node.input[1:5]) == expected:
+                eps = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+                found[prefix] = Norm(prefix, float(str(np.float32(eps))))
+    return tuple(found.values())
+
+
+def fold(proto: Any, norm: Norm) -> Norm:
+    """Fold `norm` into the convolution or fully connected layer before it, when nothing else sees that layer's output.
+
+    The norm's node goes, and the layer adds `<norm>.bias` instead of its own.  Returns where it went; unchanged if it stays.
+    """
+    graph = proto.graph
+    reads = Counter(name for node in graph.node for name in node.input)
+    outputs = {value.name for value in graph.output}
+    nodes = [
+        node for node in graph.node if node.op_type == "BatchNormalization" and node.input[1] == f"{norm.name}.weight"
+    ]
+    if len(nodes) != 1:
+        return norm
+    node = nodes[0]
+    layer = next((other for other in graph.node if node.input[0] in other.output), None)
+    if (
+        layer is None
+        or reads[node.input[0]] != 1
+        or node.input[0] in outputs
+        or any(reads[name] for name in node.output[1:])
+    ):
+        return norm
+    weights = {value.name for value in graph.input}
+    if not _foldable(layer) or layer.input[1] not in weights or reads[layer.input[1]] != 1:
+        return norm
+    bias = layer.input[2] if len(layer.input) > 2 else ""
+    if bias and (bias not in weights or reads[bias] != 1):
+        return norm
+    kept = [*layer.input[:2], f"{norm.name}.bias"]
+    del layer.input[:]
+    layer.input.extend(kept)
+    layer.output[0] = node.output[0]
+    graph.node.remove(node)
+    return dataclasses.replace(norm, weight=kept[1], bias=bias)
+
+
+def _foldable(layer: Any) -> bool:
+    if layer.op_type == "Conv":
+        return True
+    if layer.op_type != "Gemm":
+        return False
+    settings: dict[str, float] = {a.name: (a.i if a.name.startswith("trans") else a.f) for a in layer.attribute}
+    return settings.get("transB", 0) == 1 and settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0
+
+
+def simplify(proto: Any) -> None:
+    """Drop biases that are constant zeros, identities, and nodes and constants that nothing reads."""
+    graph = proto.graph
+    constants = _constants(graph)
+    for node in graph.node:
+        if (
+            node.op_type in ("Conv", "Gemm")
+            and len(node.input) > 2
+            and node.input[2] in constants
+            and not np.any(constants[node.input[2]])
+        ):
+            del node.input[2:]
+    _drop_identities(graph)
+    while True:
+        read = {name for node in graph.node for name in _reads(node)} | {value.name for value in graph.output}
+        dead = [node for node in graph.node if not any(name in read for name in node.output)]
+        if not dead:
+            break
+        for node in dead:
+            graph.node.remove(node)
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def drop_defaults(proto: Any) -> None:
+    """Drop the attributes that only repeat the operator's default."""
+    import onnx
+
+    for node in proto.graph.node:
+        known = onnx.defs.get_schema(node.op_type, proto.opset_import[0].version).attributes
+        for attribute in list(node.attribute):
+            default = known[attribute.name].default_value if attribute.name in known else None
+            value = onnx.helper.get_attribute_value(attribute)
+            same = default is not None and default.type and value == onnx.helper.get_attribute_value(default)
+            if (
+                same
+                or (attribute.name == "dilations" and set(value) == {1})
+                or (attribute.name == "kernel_shape" and node.op_type == "Conv")
+            ):
+                node.attribute.remove(attribute)
+
+
+def _reads(node: Any) -> set[str]:
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            names |= {name for child in inner.node for name in _reads(child)} | {value.name for value in inner.output}
+    return names
+
+
+def _constants(graph: Any) -> dict[str, np.ndarray]:
+    import onnx
+
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            found[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+    return found
+
+
+def _drop_identities(graph: Any) -> None:
+    outputs = {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in outputs]:
+        for other in graph.node:
+            renamed = [node.input[0] if name == node.output[0] else name for name in other.input]
+            del other.input[:]
+            other.input.extend(renamed)
+        graph.node.remove(node)

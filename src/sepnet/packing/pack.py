@@ -1,0 +1,155 @@
+"""Coded tensors and a graph to a packed model: fold batch normalization, encode, account for every state-dict entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.codecs import find, smallest
+from sepnet.core.codec import CodecUnfitError
+from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
+from sepnet.core.errors import RecipeError, WeightsError
+from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
+from sepnet.core.packed_model import PackedModel
+from sepnet.packing.graph import ExportedGraph, Norm
+
+__all__ = ["PackInput", "encode_tensor", "fold_scale", "pack"]
+
+State = Mapping[str, npt.NDArray[Any]]
+Coder = Callable[[str, npt.NDArray[np.float32]], CodedTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class PackInput:
+    """What the header says besides the weights."""
+
+    network: str
+    params: int
+    input: InputSpec
+    classes: tuple[str, ...] = ()
+    made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def pack(
+    about: PackInput,
+    graph: ExportedGraph,
+    state: State,
+    tied: Mapping[str, str],
+    coded: Sequence[CodedTensor],
+    code: Coder,
+    codecs: Sequence[str] | None = None,
+) -> PackedModel:
+    """Build a packed model.
+
+    Args:
+        about: texts and numbers of the header.
+        graph: the exported graph.
+        state: the state dict at the end of training, weights as the network computes with them.
+        tied: second name -> first name of tied weights.
+        coded: codes of every parameter (first names only).
+        code: codes new numbers for a bias or norm, by name, after a fold changed them.
+        codecs: names to choose from (None: all) for tensors whose codec is "auto".
+    """
+    used = {tied.get(name, name) for name in graph.used}
+    tensors = {tensor.name: tensor for tensor in coded}
+    entries: list[NormEntry] = []
+    for norm in graph.norms:
+        entries.append(_fold_norm(norm, state, tensors, code))
+    derived = {
+        f"{entry.name}.{part}" for entry in entries for part in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    derived |= {f"{entry.name}.weight" for entry in entries if entry.folded} | {entry.bias for entry in entries}
+    zeros = []
+    kept = []
+    for name, array in state.items():
+        if name in derived or name in tied:
+            continue
+        if name not in used:
+            zeros.append(ZeroEntry(name, array.shape, "float32" if array.dtype.kind == "f" else "int64"))
+        else:
+            kept.append(tensors[name] if name in tensors else _buffer(name, array))
+    encoded = [encode_tensor(tensor, codecs) for tensor in kept]
+    header = Header(
+        network=about.network,
+        params=about.params,
+        tensors=tuple(entry for entry, _ in encoded),
+        input=about.input,
+        classes=about.classes,
+        norms=tuple(entries),
+        zeros=tuple(zeros),
+        aliases={second: first for second, first in tied.items() if first not in derived},
+        made=dict(about.made),
+    )
+    return PackedModel.of(header, graph.data, [payload for _, payload in encoded])
+
+
+def _buffer(name: str, array: npt.NDArray[Any]) -> CodedTensor:
+    if array.dtype.kind == "f":
+        return float_codes(name, array, "float16", ("keep",))
+    return CodedTensor(name, np.asarray(array, np.int64), "int64")
+
+
+def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: Coder) -> NormEntry:
+    gamma, beta, mean, variance = (
+        np.asarray(state[f"{norm.name}.{part}"], np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    if variance.min(initial=0.0) < 0:
+        raise WeightsError(f"{norm.name}.running_var holds a negative variance; the weights are damaged")
+    factor = gamma / np.sqrt(variance + norm.eps)
+    own = np.asarray(state[norm.bias], np.float64) if norm.bias else 0.0
+    shift = (beta + factor * (own - mean)).astype(np.float32)
+    tensors[f"{norm.name}.bias"] = code(f"{norm.name}.bias", shift)
+    if norm.weight:
+        tensors[norm.weight] = fold_scale(tensors[norm.weight], factor.astype(np.float32))
+    else:
+        tensors[f"{norm.name}.weight"] = code(f"{norm.name}.weight", factor.astype(np.float32))
+    tracked = f"{norm.name}.num_batches_tracked" in state
+    return NormEntry(norm.name, norm.eps, folded=bool(norm.weight), tracked=tracked, bias=norm.bias)
+
+
+def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTensor:
+    """Multiply a coded weight by one factor a filter; codes stay, the scales change (floats are coded anew).
+
+    >>> weight = CodedTensor("w", np.array([[1, 0], [-1, 1]]), "integer", ("linear",), Half.of(np.float32(0.5)))
+    >>> fold_scale(weight, np.float32([2.0, 4.0])).restore().tolist()
+    [[1.0, 0.0], [-2.0, 2.0]]
+    """
+    if tensor.values in ("float16", "float32"):
+        by_filter = factor.reshape((-1,) + (1,) * (tensor.codes.ndim - 1))
+        return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, tensor.codec)
+    scale = tensor.scale.numbers() if tensor.scale is not None else np.float32(1.0)
+    shape = (-1,) + (1,) * (max(scale.ndim, 1) - 1)
+    return dataclasses.replace(tensor, scale=Half.of(scale * factor.reshape(shape)))
+
+
+def encode_tensor(tensor: CodedTensor, codecs: Sequence[str] | None = None) -> tuple[TensorEntry, bytes]:
+    """Header entry and payload of one tensor; its codec is the one it names, or the smallest of `codecs`."""
+    if tensor.codec == "auto":
+        codec, data = smallest(tensor.codes, codecs)
+    else:
+        codec = tensor.codec
+        try:
+            data = find(codec).encode(tensor.codes)
+        except CodecUnfitError as error:
+            raise RecipeError(f"codec {codec!r} cannot write {tensor.name!r}: {error}") from error
+    halves = [half for half in (tensor.scale, tensor.codebook) if half is not None]
+    side = b"".join(half.bits.astype("<f2").tobytes() for half in halves)
+    entry = TensorEntry(
+        name=tensor.name,
+        shape=tensor.shape,
+        schemes=tensor.schemes,
+        values=tensor.values,
+        bits=tensor.bits,
+        codec=codec,
+        bytes=(len(side), len(data)),
+        scale=scale_per(tensor.scale),
+        scale_exponent=tensor.scale.exponent if tensor.scale is not None else 0,
+        value_exponent=tensor.codebook.exponent if tensor.codebook is not None else tensor.value_exponent,
+        codebook=tensor.codebook.bits.size if tensor.codebook is not None else 0,
+    )
+    return entry, side + data

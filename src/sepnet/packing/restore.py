@@ -1,0 +1,119 @@
+"""A packed model back to numbers: coded tensors, what the graph needs, and a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.codecs import find
+from sepnet.core.coded_tensor import VALUES, CodedTensor, Half, scale_shape
+from sepnet.core.errors import FormatError, UnknownNameError, UsageError
+from sepnet.core.header import Header, TensorEntry
+from sepnet.core.packed_model import PackedModel
+from sepnet.packing.wire import names_used, with_weights
+
+__all__ = ["coded_tensors", "decode_tensor", "onnx_model", "state_dict"]
+
+Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
+
+
+def coded_tensors(model: PackedModel) -> Iterator[CodedTensor]:
+    """Every tensor of the file, decoded, in its order."""
+    for entry, payload in zip(model.header.tensors, model.payloads, strict=True):
+        yield decode_tensor(entry, payload)
+
+
+def decode_tensor(entry: TensorEntry, payload: bytes) -> CodedTensor:
+    """One tensor from its header entry and payload.  Raises `FormatError` naming the tensor."""
+    try:
+        return _decode(entry, payload)
+    except FormatError as error:
+        raise FormatError(f"tensor {entry.name!r}: {error}") from error
+
+
+def _decode(entry: TensorEntry, payload: bytes) -> CodedTensor:
+    if entry.values not in VALUES:
+        raise FormatError(f"unknown values kind {entry.values!r}; this sepnet knows {', '.join(VALUES)}")
+    if entry.scale not in ("none", "tensor", "filter", "kernel"):
+        raise FormatError(f"unknown scale {entry.scale!r}; this sepnet knows none, tensor, filter, kernel")
+    if max(abs(entry.scale_exponent), abs(entry.value_exponent)) > 300:
+        raise FormatError(f"impossible exponents {entry.scale_exponent}, {entry.value_exponent}")
+    shape = scale_shape(entry.scale, entry.shape)  # type: ignore[arg-type]
+    scales = 0 if entry.scale == "none" else int(np.prod(shape, dtype=object))
+    side, stored = entry.bytes
+    if side != 2 * (scales + entry.codebook) or side + stored != len(payload):
+        raise FormatError(
+            f"{side} bytes of side information, expected {2 * (scales + entry.codebook)} for {scales} scales and {entry.codebook} shared values"
+        )
+    numbers = np.frombuffer(payload, "<f2", count=side // 2).astype(np.float16)
+    if not np.isfinite(numbers).all():
+        raise FormatError("a scale or shared value is not finite")
+    try:
+        codec = find(entry.codec)
+    except (UnknownNameError, UsageError) as error:
+        raise FormatError(f"{error}; a newer sepnet may know it") from error
+    codes = codec.decode(payload[side:], entry.shape)
+    _check_codes(entry, codes)
+    return CodedTensor(
+        entry.name,
+        codes,
+        entry.values,  # type: ignore[arg-type]
+        entry.schemes,
+        Half(numbers[:scales].reshape(shape), entry.scale_exponent) if scales or entry.scale != "none" else None,
+        Half(numbers[scales:], entry.value_exponent) if entry.values == "codebook" else None,
+        entry.value_exponent,
+        entry.codec,
+    )
+
+
+def _check_codes(entry: TensorEntry, codes: npt.NDArray[np.int64]) -> None:
+    most = {"sign": 2, "codebook": entry.codebook, "float16": 1 << 16, "float32": 1 << 32}.get(entry.values)
+    if most is None or codes.size == 0:
+        return
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >= most:
+        raise FormatError(f"codes from {low} to {high}; values {entry.values!r} allow 0 to {most - 1}")
+
+
+def state_dict(model: PackedModel) -> dict[str, Array]:
+    """A state dict that a strict `load_state_dict` of the original class takes, with the same outputs.
+
+    Folded batch normalizations are filled in as the identity, see docs/format.md.
+    """
+    header = model.header
+    state: dict[str, Array] = {tensor.name: tensor.restore() for tensor in coded_tensors(model)}
+    state.update(_norm_constants(header, state))
+    for norm in header.norms:
+        channels = state[f"{norm.name}.bias"].shape
+        if norm.folded:
+            state[f"{norm.name}.weight"] = np.ones(channels, np.float32)
+        if norm.tracked:
+            state[f"{norm.name}.num_batches_tracked"] = np.zeros((), np.int64)
+        if norm.bias:
+            state[norm.bias] = np.zeros(channels, np.float32)
+    for zero in header.zeros:
+        integer = zero.dtype == "int64"
+        state[zero.name] = np.zeros(zero.shape, np.int64) if integer else np.zeros(zero.shape, np.float32)
+    for alias, first in header.aliases.items():
+        state[alias] = state[first]
+    return state
+
+
+def _norm_constants(header: Header, state: dict[str, Array]) -> dict[str, Array]:
+    constants: dict[str, Array] = {}
+    for norm in header.norms:
+        if f"{norm.name}.bias" not in state:
+            raise FormatError(f"packed file lacks the bias of the batch normalization {norm.name!r}")
+        channels = state[f"{norm.name}.bias"].shape
+        constants[f"{norm.name}.running_mean"] = np.zeros(channels, np.float32)
+        constants[f"{norm.name}.running_var"] = np.full(channels, np.float32(1.0) - np.float32(norm.eps), np.float32)
+    return constants
+
+
+def onnx_model(model: PackedModel) -> bytes:
+    """A complete serialized ONNX model: the graph with every weight that its nodes read, float32."""
+    used = names_used(model.graph)
+    wanted = {name: array for name, array in state_dict(model).items() if name in used}
+    return with_weights(model.graph, wanted)

@@ -1,0 +1,8 @@
+"""Runtimes: what runs a packed model.  One line a variant."""
+
+from sepnet.core.registry import Shelf
+from sepnet.core.runtime import Runtime
+
+__all__ = ["RUNTIMES"]
+
+RUNTIMES: Shelf[type[Runtime]] = Shelf("runtime", {"onnxruntime": "sepnet.runtimes.onnxruntime:OnnxRuntime"})

@@ -1,0 +1,45 @@
+"""What a runtime reaches on a data set: accuracy and time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.dataset import Dataset, normalize
+from sepnet.core.header import InputSpec
+from sepnet.core.progress import Progress, Tick, silent
+from sepnet.core.runtime import Runtime
+from sepnet.core.score import Score, score_batches
+
+__all__ = ["milliseconds_an_image", "score_runtime"]
+
+_BATCH = 250
+
+
+def score_runtime(
+    runtime: Runtime, data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
+) -> Score:
+    """Score on the test split, images normalized as `wanted` says (by default as the data set says)."""
+    mean, std = (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (data.mean, data.std)
+
+    def outputs() -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        images, labels = data.test.images, data.test.labels
+        for start in range(0, len(labels), _BATCH):
+            yield runtime.run(normalize(images[start : start + _BATCH], mean, std)), labels[start : start + _BATCH]
+            progress(Tick("evaluate", min(len(labels), start + _BATCH), len(labels)))
+
+    return score_batches(outputs())
+
+
+def milliseconds_an_image(runtime: Runtime, data: Dataset, runs: int = 100) -> float:
+    """Median milliseconds for one image at batch size 1, after ten runs that do not count."""
+    batch = data.batch(data.test.images[:1])
+    times = []
+    for _ in range(runs + 10):
+        started = time.perf_counter()
+        runtime.run(batch)
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times[10:]))

@@ -1,0 +1,49 @@
+"""ONNX Runtime on the graph with the decoded weights: the default, and the reference."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from sepnet.core.errors import DataError, FormatError
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.runtime import Runtime
+from sepnet.packing.restore import onnx_model
+
+__all__ = ["OnnxRuntime"]
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime(Runtime):
+    """Runs on the CPU."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, model: PackedModel, threads: int | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY + 1
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(onnx_model(model), options, providers=["CPUExecutionProvider"])
+        except FormatError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise FormatError(
+                f"ONNX Runtime refuses the packed file's graph: {' '.join(str(error).split())[:300]}"
+            ) from error
+        self._input = self._session.get_inputs()[0]
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        try:
+            outputs = self._session.run(None, {self._input.name: np.ascontiguousarray(batch, np.float32)})
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            expected = ["n", *self._input.shape[1:]]
+            raise DataError(
+                f"the network cannot run on input of shape {list(batch.shape)}; expected {expected}: {' '.join(str(error).split())[:200]}"
+            ) from error
+        return np.asarray(outputs[0], np.float32)

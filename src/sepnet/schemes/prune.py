@@ -1,0 +1,125 @@
+"""prune: magnitude pruning with retraining (Han et al. 2015) and with a cubic schedule (Zhu and Gupta 2017)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from sepnet.core.coded_tensor import CodedTensor, float_codes
+from sepnet.core.scheme import Scheme
+
+__all__ = ["Prune", "PruneMask"]
+
+_CUBIC_STEPS = 200
+
+
+class Prune(Scheme, frozen=True):
+    """Set the weights of least magnitude to zero: keep w where abs(w) > threshold.
+
+    Options (exactly one of the first two):
+        sparsity: fraction of the layer's weights that become zero, 0 to below 1.
+        quality: threshold = quality x standard deviation of the layer's weights when pruning starts (Han 2015).
+        schedule: when, over the stage that starts the scheme:
+            one-shot   at once;
+            iterative  in `rounds` equal steps of the kept fraction's logarithm, retraining after each (Han 2015);
+            cubic      sparsity x (1 - (1 - t)^3), t from 0 to 1, in 200 steps (Zhu and Gupta 2017).
+        rounds: steps of `iterative`.
+        ramp: fraction of the stage after which the mask is final; the rest only retrains.
+        regrow: let gradients reach pruned weights, so that they can return while the mask still moves.
+    """
+
+    name: ClassVar[str] = "prune"
+    codes: ClassVar[bool] = False
+
+    sparsity: float | None = None
+    quality: float | None = None
+    schedule: Literal["one-shot", "iterative", "cubic"] = "one-shot"
+    rounds: int = 5
+    ramp: float = 0.7
+    regrow: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.sparsity is None) == (self.quality is None):
+            raise ValueError("give exactly one of sparsity and quality")
+        if self.sparsity is not None and not 0 <= self.sparsity < 1:
+            raise ValueError(f"sparsity = {self.sparsity}; expected 0 <= sparsity < 1")
+        if self.quality is not None and self.quality < 0:
+            raise ValueError(f"quality = {self.quality}; expected 0 or more")
+        if self.rounds < 1 or not 0 < self.ramp <= 1:
+            raise ValueError(f"rounds = {self.rounds}, ramp = {self.ramp}; expected rounds >= 1 and 0 < ramp <= 1")
+
+    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
+        """A mask that the trainer advances."""
+        sparsity = self.sparsity
+        if sparsity is None:
+            assert self.quality is not None
+            threshold = self.quality * float(weight.std(correction=0))
+            sparsity = float((weight.abs() <= threshold).float().mean())
+        return PruneMask(self, weight, sparsity)
+
+    def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
+        """A chain that ends here keeps the remaining floats in binary16."""
+        return float_codes(name, weight.numpy(), "float16", schemes)
+
+    def sparsity_at(self, final: float, time: float) -> float:
+        """Sparsity at `time`, 0 to 1 of the stage.
+
+        >>> [round(Prune(sparsity=0.9, schedule="cubic", ramp=1.0).sparsity_at(0.9, t), 3) for t in (0.0, 0.5, 1.0)]
+        [0.0, 0.788, 0.9]
+        >>> [round(Prune(sparsity=0.99, schedule="iterative", rounds=2, ramp=1.0).sparsity_at(0.99, t), 3) for t in (0, 0.6)]
+        [0.9, 0.99]
+        """
+        if self.schedule == "one-shot":
+            return final
+        position = min(1.0, time / self.ramp)
+        if self.schedule == "cubic":
+            position = int(position * _CUBIC_STEPS) / _CUBIC_STEPS
+            return float(final * (1 - (1 - position) ** 3))
+        done = min(self.rounds, int(position * self.rounds) + 1)
+        return float(1 - (1 - final) ** (done / self.rounds))
+
+
+class PruneMask(nn.Module):
+    """w -> w * mask.  The mask is recomputed from magnitudes whenever `advance` is called with a new sparsity."""
+
+    mask: torch.Tensor
+    sparsity: torch.Tensor
+
+    def __init__(self, scheme: Prune, weight: torch.Tensor, sparsity: float) -> None:
+        super().__init__()
+        self.scheme = scheme
+        self.register_buffer("sparsity", torch.tensor([sparsity, -1.0], dtype=torch.float64))
+        self.register_buffer("mask", torch.ones_like(weight))
+        self.advance(weight, 0.0)
+
+    @torch.no_grad()
+    def advance(self, weight: torch.Tensor, time: float) -> None:
+        """Update the mask for `time`, 0 to 1 of the stage, from the weight before masking."""
+        final, present = self.sparsity.tolist()
+        wanted = self.scheme.sparsity_at(final, time)
+        if wanted == present or (time >= self.scheme.ramp and present == final):
+            return
+        magnitude = weight.detach().abs()
+        if not self.scheme.regrow:
+            magnitude = magnitude * self.mask
+        zeros = round(wanted * magnitude.numel())
+        order = magnitude.flatten().argsort(stable=True)
+        self.mask.view(-1)[order] = (torch.arange(len(order)) >= zeros).to(self.mask.dtype)
+        self.sparsity[1] = wanted
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        if self.scheme.regrow:
+            return _MaskStraightThrough.apply(weight, self.mask)  # type: ignore[no-any-return, no-untyped-call]
+        return weight * self.mask
+
+
+class _MaskStraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return weight * mask
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0], None

@@ -1,0 +1,279 @@
+"""compress: a trained network and a recipe to a packed model, stage by stage."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from sepnet.core.dataset import Dataset
+from sepnet.core.errors import SepnetError, UsageError
+from sepnet.core.header import InputSpec
+from sepnet.core.network import NetworkReport
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.plan import make_plan
+from sepnet.core.progress import Progress, Tick, silent
+from sepnet.core.recipe import Recipe, Stage
+from sepnet.core.score import Score
+from sepnet.packing.export import export_graph
+from sepnet.packing.graph import ExportedGraph
+from sepnet.packing.pack import PackInput, pack
+from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
+from sepnet.schemes import SCHEMES
+from sepnet.training.checkpoint import Checkpoint
+from sepnet.training.fit import EpochLog, Fit
+from sepnet.training.fit import score as torch_score
+from sepnet.training.parametrized import ParametrizedNetwork, sites, tied_names
+from sepnet.training.weights import check_finite
+
+__all__ = ["Compressed", "StageRow", "compress"]
+
+PLAIN_CODECS = ("dense", "bitmap", "relative_index")
+"""Codecs without entropy coding; what the files of the stages before the last are written with."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One line of the table: the network as it stands after a stage.
+
+    Attributes:
+        stage: "float", the recipe's stages, "packed".
+        kept: fraction of the parameters that are not zero.
+        bytes: size of the file that holds this stage (safetensors for "float", a packed file for the others).
+        ratio: bytes of the original parameters at float32, over `bytes`.
+        top1: on the test split; a fraction.
+        ms: median milliseconds for one image at batch size 1 on one thread of ONNX Runtime.
+    """
+
+    stage: str
+    kept: float
+    bytes: int
+    ratio: float
+    top1: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What `compress` leaves: the packed model, its score read back from the bytes, and the way there."""
+
+    packed: PackedModel
+    score: Score
+    rows: tuple[StageRow, ...]
+    stages: dict[str, PackedModel]
+
+
+def compress(
+    model: nn.Module,
+    recipe: Recipe,
+    data: Dataset,
+    report: NetworkReport,
+    epochs: int | None = None,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = silent,
+    on_epoch: Callable[[EpochLog], None] = lambda _: None,
+    on_row: Callable[[StageRow], None] = lambda _: None,
+    write: Callable[[PackedModel], None] = lambda _: None,
+) -> Compressed:
+    """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
+
+    Args:
+        model: the trained network; it is not changed.
+        recipe: rules and stages.
+        data: train split to fine-tune on, test split to score on.
+        report: what `inspect` says of the network.
+        epochs: epochs in all, shared among the stages in the recipe's proportions; None keeps the recipe's own.
+        seed: of everything random.
+        checkpoint: where to save after every epoch, and perhaps a state to go on from.
+        progress, on_epoch, on_row: callbacks.
+        write: called with the packed model before it is scored, to put it where the user wants it.
+
+    Raises:
+        RecipeError: the recipe does not fit the network.  NetworkError: it cannot be exported, or training diverges.
+        WeightsError: NaN or Inf in the weights.
+    """
+    torch.manual_seed(seed)
+    check_finite(model.state_dict(), "the network's weights")
+    recipe = with_epochs(recipe, epochs)
+    work = _Work(model, recipe, data, report, seed)
+    progress(Tick("export", 0, 1))
+    work.graph = export_graph(model, data.input_shape)
+    progress(Tick("export", 1, 1))
+    if checkpoint is not None and checkpoint.state is not None:
+        work.resume(checkpoint.state)
+    work.add_row(work.float_row(), on_row)
+    for index, stage in enumerate(recipe.stage):
+        if index < work.stage:
+            continue
+        work.run_stage(index, stage, checkpoint, progress, on_epoch)
+        if stage.epochs or stage.start:
+            work.add_row(work.stage_row(stage.name), on_row)
+    return work.finish(on_row, write, progress)
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe with its stages stretched or shrunk to `epochs` in all; a stage that trains keeps at least one.
+
+    >>> recipe = Recipe("t", stage=(Stage("a", epochs=30), Stage("b", epochs=10)))
+    >>> [stage.epochs for stage in with_epochs(recipe, 8).stage]
+    [6, 2]
+    """
+    if epochs is None:
+        return recipe
+    if epochs < 0:
+        raise UsageError(f"epochs = {epochs}; expected 0 or more")
+    total = sum(stage.epochs for stage in recipe.stage)
+    stages = []
+    for stage in recipe.stage:
+        share = round(epochs * stage.epochs / total) if total else 0
+        stages.append(msgspec.structs.replace(stage, epochs=max(1, share) if stage.epochs and epochs else 0))
+    return msgspec.structs.replace(recipe, stage=tuple(stages))
+
+
+class _Work:
+    """One run of `compress`: the network under its plan, and the rows so far."""
+
+    graph: ExportedGraph
+
+    def __init__(self, model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport, seed: int) -> None:
+        self.recipe, self.data, self.report, self.seed = recipe, data, report, seed
+        self.teacher = copy.deepcopy(model).eval()
+        self.tied = tied_names(model)
+        self.network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
+        self.rows: list[StageRow] = []
+        self.stages: dict[str, PackedModel] = {}
+        self.stage = 0
+        self._saved_fit: dict[str, Any] | None = None
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take the network, the stage and the rows from a checkpoint."""
+        self.stage = int(state["stage"])
+        for stage in self.recipe.stage[: self.stage + 1]:
+            self.network.start(stage.start)
+        self.network.load(state["model"])
+        self.rows = [StageRow(*row) for row in state["rows"]]
+        self._saved_fit = state["fit"]
+
+    def run_stage(
+        self,
+        index: int,
+        stage: Stage,
+        checkpoint: Checkpoint | None,
+        progress: Progress,
+        on_epoch: Callable[[EpochLog], None],
+    ) -> None:
+        """Start the stage's schemes and fine-tune."""
+        self.network.start(stage.start)
+        self.stage = index
+        if not stage.epochs:
+            self.network.advance(stage.start, 1.0)
+            return
+        fit = Fit(
+            self.network.model,
+            self.data,
+            self.recipe.options(stage),
+            stage.epochs,
+            self.seed * 1000 + index,
+            stage.name,
+            lambda time: self.network.advance(stage.start, time),
+            self.teacher,
+        )
+        if self._saved_fit is not None:
+            fit.load(self._saved_fit)
+            self._saved_fit = None
+
+        def after_epoch(log: EpochLog) -> None:
+            on_epoch(log)
+            if checkpoint is not None:
+                rows = [dataclasses.astuple(row) for row in self.rows]
+                checkpoint.save(stage=index, model=self.network.model.state_dict(), fit=fit.state(), rows=rows)
+
+        fit.run(progress, after_epoch)
+        self.network.advance(stage.start, 1.0)
+
+    def add_row(self, row: StageRow, on_row: Callable[[StageRow], None]) -> None:
+        """Append a row, unless a resumed run has it already; show it either way."""
+        known = next((old for old in self.rows if old.stage == row.stage), None)
+        if known is None:
+            self.rows.append(row)
+        on_row(known or row)
+
+    def float_row(self) -> StageRow:
+        """The network as it came."""
+        state = self.teacher.state_dict()
+        size = len(save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))
+        kept = sum(int(torch.count_nonzero(parameter)) for parameter in self.teacher.parameters())
+        top1 = torch_score(self.teacher, self.data, self.data.test).top1
+        return StageRow(
+            "float",
+            kept / max(1, self.report.params),
+            size,
+            self.report.bytes / size,
+            top1,
+            self._ms(self.pack(("dense",))),
+        )
+
+    def stage_row(self, name: str) -> StageRow:
+        """The network as it stands, in a packed file without entropy coding."""
+        packed = self.pack(PLAIN_CODECS)
+        self.stages[name] = packed
+        return self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
+
+    def finish(
+        self, on_row: Callable[[StageRow], None], write: Callable[[PackedModel], None], progress: Progress
+    ) -> Compressed:
+        """Apply what is left of the plan, pack with the smallest codecs, write, read back, score."""
+        self.network.start_rest()
+        self.network.advance([scheme for scheme in SCHEMES], 1.0)
+        progress(Tick("pack", 0, 1))
+        check_finite(self.network.model.state_dict(), "after compressing")
+        packed = self.pack(None)
+        if packed.bytes >= self.report.bytes:
+            raise SepnetError(
+                f"the packed file would take {packed.bytes} bytes, the float parameters take {self.report.bytes}: recipe {self.recipe.name!r} does not compress this network"
+            )
+        write(packed)
+        progress(Tick("pack", 1, 1))
+        again = PackedModel.from_bytes(packed.to_bytes())
+        runtime = RUNTIMES["onnxruntime"](again)
+        score = score_runtime(runtime, self.data, again.header.input, progress)
+        row = self._row("packed", again, score.top1)
+        self.rows.append(row)
+        on_row(row)
+        return Compressed(packed, score, tuple(self.rows), self.stages)
+
+    def pack(self, codecs: Sequence[str] | None) -> PackedModel:
+        """A packed model of the network as it stands."""
+        data = self.data
+        about = PackInput(
+            self.report.name,
+            self.report.params,
+            InputSpec(data.input_shape, data.mean, data.std),
+            () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes,
+            {
+                "sepnet": version("sepnet"),
+                "recipe": self.recipe.name,
+                "digest": self.recipe.digest(),
+                "seed": self.seed,
+            },
+        )
+        return pack(
+            about, self.graph, self.network.state(), self.tied, self.network.coded(), self.network.code_anew, codecs
+        )
+
+    def _row(self, stage: str, packed: PackedModel, top1: float) -> StageRow:
+        kept = sum(tensor.kept for tensor in self.network.coded())
+        return StageRow(stage, kept / max(1, self.report.params), packed.bytes, packed.ratio, top1, self._ms(packed))
+
+    def _ms(self, packed: PackedModel) -> float:
+        return milliseconds_an_image(RUNTIMES["onnxruntime"](packed, threads=1), self.data)

@@ -1,0 +1,30 @@
+"""evaluate: score a packed model on the test split."""
+
+from __future__ import annotations
+
+from sepnet.core.dataset import Dataset
+from sepnet.core.errors import DataError
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.progress import Progress, silent
+from sepnet.core.score import Score
+from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes.measure import score_runtime
+
+__all__ = ["evaluate"]
+
+
+def evaluate(model: PackedModel, data: Dataset, runtime: str = "onnxruntime", progress: Progress = silent) -> Score:
+    """Score a packed model as a user of the file would: decoded from its bytes, run by `runtime`.
+
+    Images are normalized as the file says.  Raises `DataError` when the data set does not fit the network.
+    """
+    wanted = model.header.input
+    if wanted is not None and tuple(wanted.shape) != data.input_shape:
+        raise DataError(
+            f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
+        )
+    ready = RUNTIMES[runtime](model)
+    outputs = ready.run(data.batch(data.test.images[:1])).shape[-1]
+    if outputs != len(data.classes):
+        raise DataError(f"the packed network has {outputs} classes; {data.name} has {len(data.classes)}")
+    return score_runtime(ready, data, wanted, progress)

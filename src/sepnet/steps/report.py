@@ -1,0 +1,113 @@
+"""report: one self-contained HTML file that shows what compressing did, for whoever has to be convinced."""
+
+from __future__ import annotations
+
+import html
+import platform
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from sepnet.core.files import write_bytes
+from sepnet.core.recipe import Recipe
+from sepnet.steps.compress import StageRow
+from sepnet.steps.info import FileReport
+
+__all__ = ["stage_chart", "write_report"]
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6570; --line: #d7dce1; --bar: #2f6fde; --paper: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa4ae; --line: #3a4149; --bar: #79a6ff; --paper: #15181c; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } p.big { font-size: 1.2rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; } .text { text-align: left; }
+svg { width: 100%; height: auto; max-width: 46rem; } svg text { fill: var(--ink); } svg rect { fill: var(--bar); }
+pre { overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); padding: .75rem; } .soft { color: var(--soft); }
+"""
+
+
+def write_report(path: Path, recipe: Recipe, rows: Sequence[StageRow], file: FileReport, data: str) -> None:
+    """Write the report.  It loads nothing from anywhere."""
+    first, last = rows[0], rows[-1]
+    drop = 100 * (first.top1 - last.top1)
+    change = f"{abs(drop):.2f} points {'lost' if drop > 0 else 'gained'}" if abs(drop) >= 0.005 else "no accuracy lost"
+    made = f"sepnet {version('sepnet')}, {date.today().isoformat()}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    body = [
+        f"<h1>{html.escape(file.network)} on {html.escape(data)}</h1>",
+        f'<p class="big"><b>{first.bytes:,} → {last.bytes:,} bytes</b>, {file.ratio:.1f}× smaller than float32; '
+        f"top-1 {first.top1:.2%} → {last.top1:.2%} ({change}).</p>",
+        f'<p class="soft">Accuracy of the last row is that of the written file, read back and run by ONNX Runtime. {html.escape(made)}.</p>',
+        "<h2>Stages</h2>",
+        stage_chart(rows),
+        _stages(rows),
+        "<h2>What is in the file</h2>",
+        _tensors(file),
+        "<h2>Recipe</h2>",
+        f"<p>{html.escape(recipe.title)}</p><pre>{html.escape(msgspec.json.format(msgspec.json.encode(recipe)).decode())}</pre>",
+    ]
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(file.network)}: sepnet report</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+    write_bytes(path, page.encode())
+
+
+def stage_chart(rows: Sequence[StageRow]) -> str:
+    """An SVG of one bar a stage, as long as its file is large."""
+    most, height = max(row.bytes for row in rows), 34
+    bars = []
+    for at, row in enumerate(rows):
+        width, top = max(2.0, 380 * row.bytes / most), at * height + 6
+        label = f"{row.bytes:,} bytes, {row.top1:.2%}"
+        bars.append(
+            f'<text x="96" y="{top + 16}" text-anchor="end">{html.escape(row.stage)}</text>'
+            f'<rect x="104" y="{top}" width="{width:.1f}" height="22" rx="3"/><text x="{112 + width:.1f}" y="{top + 16}">{label}</text>'
+        )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {len(rows) * height + 8}" role="img" '
+        f'aria-label="Bytes on disk after each stage" font-family="system-ui, sans-serif" font-size="14">{"".join(bars)}</svg>'
+    )
+
+
+def _stages(rows: Sequence[StageRow]) -> str:
+    lines = [
+        [row.stage, f"{row.kept:.2%}", f"{row.bytes:,}", f"{row.ratio:.1f}×", f"{row.top1:.2%}", f"{row.ms:.3f}"]
+        for row in rows
+    ]
+    return _table(["stage", "params kept", "bytes on disk", "ratio", "top-1", "ms an image"], 1, lines)
+
+
+def _tensors(file: FileReport) -> str:
+    lines = [
+        [
+            row.name,
+            "×".join(map(str, row.shape)),
+            row.scheme,
+            row.codec,
+            str(row.bits),
+            f"{row.kept / max(1, row.params):.1%}",
+            f"{row.bytes:,}",
+        ]
+        for row in file.tensors
+    ]
+    lines.append(["graph", "", "", "deflate", "", "", f"{file.graph_bytes:,}"])
+    lines.append(["header", "", "", "deflate", "", "", f"{file.header_bytes + file.fixed_bytes:,}"])
+    lines.append(["file", "", "", "", "", "", f"{file.bytes:,}"])
+    return _table(["tensor", "shape", "scheme", "codec", "bits", "kept", "bytes"], 4, lines)
+
+
+def _table(names: Sequence[str], texts: int, lines: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        kinds = [' class="text"' if at < texts else "" for at in range(len(cells))]
+        return (
+            "<tr>"
+            + "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+            + "</tr>"
+        )
+
+    return f'<div class="wide"><table><thead>{row(names, "th")}</thead><tbody>{"".join(row(line, "td") for line in lines)}</tbody></table></div>'

@@ -1,0 +1,58 @@
+"""train: fit a float network to a data set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from sepnet.core.dataset import Dataset
+from sepnet.core.progress import Progress, silent
+from sepnet.core.recipe import TrainOptions
+from sepnet.core.score import Score
+from sepnet.training.checkpoint import Checkpoint
+from sepnet.training.fit import EpochLog, Fit, check_classes, score
+from sepnet.training.weights import check_finite
+
+__all__ = ["Trained", "train"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network (the caller's own is untouched) and its score on the test split."""
+
+    model: nn.Module
+    score: Score
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    options: TrainOptions,
+    epochs: int,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = silent,
+    on_epoch: Callable[[EpochLog], None] = lambda _: None,
+) -> Trained:
+    """Train a copy of `model` on the train split for `epochs` epochs.
+
+    With a checkpoint the state is saved after every epoch, and an interrupted run goes on to the same result.
+    """
+    check_classes(model, data)
+    model = copy.deepcopy(model)
+    fit = Fit(model, data, options, epochs, seed, "train")
+    if checkpoint is not None and checkpoint.state is not None:
+        model.load_state_dict(checkpoint.state["model"])
+        fit.load(checkpoint.state["fit"])
+
+    def after_epoch(log: EpochLog) -> None:
+        on_epoch(log)
+        if checkpoint is not None:
+            checkpoint.save(model=model.state_dict(), fit=fit.state())
+
+    fit.run(progress, after_epoch)
+    check_finite(model.state_dict(), "after training")
+    return Trained(model.eval(), score(model, data, data.test))

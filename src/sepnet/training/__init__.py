@@ -1,0 +1,1 @@
+"""Training: batches, the fitting loop, checkpoints.  Needs torch."""

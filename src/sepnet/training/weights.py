@@ -1,0 +1,82 @@
+"""Weights files: safetensors or `.pt`, into a network and out of it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from sepnet.core.errors import WeightsError
+from sepnet.core.files import write_bytes
+
+__all__ = ["check_finite", "load_into", "read_weights", "write_weights"]
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a safetensors file, or from a `.pt`/`.pth`/`.bin` file that holds only tensors (never unpickled code).
+
+    A checkpoint that wraps the state dict under "state_dict" or "model" is unwrapped.
+    """
+    try:
+        if path.suffix in (".pt", ".pth", ".bin", ".tar", ".ckpt"):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            loaded = load_file(path)
+    except OSError as error:
+        raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{path} is not a weights file (expected safetensors, or .pt holding only tensors): {reason}"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if (
+        not isinstance(loaded, Mapping)
+        or not loaded
+        or not all(isinstance(value, torch.Tensor) for value in loaded.values())
+    ):
+        raise WeightsError(f"{path} holds no state dict: found {type(loaded).__name__}, expected names with tensors")
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def load_into(model: nn.Module, path: Path) -> None:
+    """Load a weights file strictly.  Raises `WeightsError` that says which names or shapes do not fit."""
+    found, expected = read_weights(path), model.state_dict()
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if missing or extra:
+        parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has {_some(extra)} which the network does not"] * bool(
+            extra
+        )
+        raise WeightsError(f"{path} is of another network: it {' and '.join(parts)}")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{path} is of another network: {name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}"
+            )
+    check_finite(found, str(path))
+    model.load_state_dict(found)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise `WeightsError` naming the first tensor that holds NaN or Inf."""
+    for name, tensor in state.items():
+        wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+        if wrong:
+            raise WeightsError(f"{where}: {name} holds {wrong} NaN or Inf of {tensor.numel()} numbers")
+
+
+def write_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Write a safetensors file whole or not at all; tied tensors are written under each of their names."""
+    write_bytes(path, save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))
