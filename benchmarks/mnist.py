@@ -1,0 +1,109 @@
+"""How small do LeNet-300-100 and LeNet-5 get on MNIST, and at which error?  All 10,000 test images.
+
+    SEPNET_DATA=... python benchmarks/mnist.py lenet300
+    SEPNET_DATA=... python benchmarks/mnist.py lenet5
+
+Trains the float network (kept in runs/mnist/, so that a second call goes on from there), compresses it by the recipe of
+the record (zoo/NAME-mnist.sepnet) and by Han's pruning rates (the talk's table), and writes results/mnist_NAME.json and
+the logs beside it.  The recipes were chosen on `mnist?holdout=5000`, without looking at the test images.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from machine import RESULTS, save
+
+from sepnet.core.packed_model import PackedModel
+from sepnet.steps.info import info
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = {"lenet300": 60, "lenet5": 40}
+DEEP_COMPRESSION = {"lenet300": (27_000, 0.0158), "lenet5": (44_000, 0.0074)}
+THREADS = ["--threads", "1"]
+
+
+def sepnet(*arguments: str) -> dict[str, Any]:
+    """Run the command line and return what it prints as JSON."""
+    print("$ sepnet", *arguments, flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def main(name: str) -> None:
+    """Train, compress, compare."""
+    folder = ROOT / "runs" / "mnist"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, log = folder / f"{name}.safetensors", RESULTS / f"mnist_{name}_train.jsonl"
+    settings = ["--set", "lr=0.05", "--set", "shift=1", "--set", "weight_decay=1e-4"]
+    if not weights.exists():
+        log.unlink(missing_ok=True)
+        sepnet(
+            "train",
+            name,
+            "--data",
+            "mnist",
+            "--epochs",
+            str(EPOCHS[name]),
+            "--seed",
+            "0",
+            *settings,
+            "-o",
+            str(weights),
+            "--log",
+            str(log),
+            "--resume",
+            *THREADS,
+        )
+    reference = sepnet("evaluate", name, "--weights", str(weights), "--data", "mnist")
+    rows = {}
+    for recipe, output in (
+        (f"{name}-mnist", ROOT / "zoo" / f"{name}-mnist.sepnet"),
+        (f"{name}-han", folder / f"{name}-han.sepnet"),
+    ):
+        log = RESULTS / f"mnist_{recipe}.jsonl"
+        log.unlink(missing_ok=True)
+        rows[recipe] = sepnet(
+            "compress",
+            name,
+            "--weights",
+            str(weights),
+            "--data",
+            "mnist",
+            "--recipe",
+            recipe,
+            "--seed",
+            "0",
+            "-o",
+            str(output),
+            "--log",
+            str(log),
+            "--restart",
+            *THREADS,
+        )
+        report = info(PackedModel.read(output))
+        weights_all = sum(t.params for t in report.tensors if len(t.shape) > 1)
+        weights_kept = sum(t.kept for t in report.tensors if len(t.shape) > 1)
+        rows[recipe]["output"] = output.name
+        rows[recipe]["weights_fewer"] = weights_all / weights_kept
+        print(
+            f"{recipe}: {report.bytes:,} bytes, {1 - rows[recipe]['top1']:.2%} error, {weights_all / weights_kept:.1f}x fewer weights",
+            flush=True,
+        )
+    size, error = DEEP_COMPRESSION[name]
+    save(
+        f"mnist_{name}",
+        f"python benchmarks/mnist.py {name}",
+        {"float": reference, **rows, "deep_compression_2016": {"bytes": size, "error": error}},
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
