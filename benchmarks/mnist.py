@@ -19,7 +19,9 @@ from typing import Any
 from machine import RESULTS, save
 
 from sepnet.core.packed_model import PackedModel
+from sepnet.steps.compress import StageRow
 from sepnet.steps.info import info
+from sepnet.steps.report import stage_chart
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = {"lenet300": 60, "lenet5": 40}
@@ -97,6 +99,9 @@ def main(name: str) -> None:
             f"{recipe}: {report.bytes:,} bytes, {1 - rows[recipe]['top1']:.2%} error, {weights_all / weights_kept:.1f}x fewer weights",
             flush=True,
         )
+        if recipe.endswith("-mnist"):
+            chart = stage_chart([StageRow(**row) for row in rows[recipe]["stages"]])
+            (ROOT / "docs" / f"{recipe}.svg").write_text(chart + "\n")
     size, error = DEEP_COMPRESSION[name]
     save(
         f"mnist_{name}",

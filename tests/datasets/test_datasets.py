@@ -163,4 +163,4 @@ def test_users_function(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shelf() -> None:
-    assert list(DATASETS) == ["digits", "folder", "mnist"]
+    assert list(DATASETS) == ["cifar10", "digits", "folder", "imagenet_sample", "mnist"]

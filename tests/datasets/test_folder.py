@@ -8,7 +8,7 @@ from PIL import Image
 
 from sepnet.core.errors import DataError, UsageError
 from sepnet.datasets import folder, load
-from sepnet.datasets.images import EXTENSIONS, image_shape, read_image
+from sepnet.datasets.images import EXTENSIONS, image_shape, read_crop, read_image
 
 BROKEN = b"\x89PNG\r\n\x1a\n broken"
 
@@ -266,3 +266,45 @@ def test_read_image_asked_wrongly(tmp_path: Path) -> None:
 def test_home_is_understood(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(flat.parent))
     assert len(folder.folder(f"~/{flat.name}").train) == 16
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "crop"), [((300, 400), 256, 224), ((501, 333), 256, 224), ((64, 64), 64, 48), ((40, 99), 20, 20)]
+)
+def test_the_evaluation_transform(tmp_path: Path, size: tuple[int, int], resize: int, crop: int) -> None:
+    """Against the definition: shorter side to `resize`, the longer rounded down, the crop's corner rounded."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    width, height = size
+    scaled = (resize, int(resize * height / width)) if width <= height else (int(resize * width / height), resize)
+    for name, filter in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
+        whole = np.asarray(Image.fromarray(pixels).resize(scaled, filter)).transpose(2, 0, 1)
+        top, left = round((scaled[1] - crop) / 2), round((scaled[0] - crop) / 2)
+        found = read_crop(tmp_path / "a.png", resize, crop, interpolation=name)
+        assert np.array_equal(found, whole[:, top : top + crop, left : left + crop])
+        assert np.array_equal(read_crop((tmp_path / "a.png").read_bytes(), resize, crop, 3, name), found)
+    assert read_crop(tmp_path / "a.png", resize, crop, channels=1).shape == (1, crop, crop)
+
+
+def test_a_folder_by_the_evaluation_transform(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(5):
+            put(tmp_path / name / f"{i}.png", i, (30 + i, 20))
+    data = load(f"folder:{tmp_path}?resize=16&crop=14&channels=3")
+    assert data.input_shape == (3, 14, 14)
+    assert load(f"folder:{tmp_path}?resize=16&crop=14").input_shape == (1, 14, 14)
+    for options, words in (
+        ("resize=16", "found crop=None"),
+        ("crop=16", "found resize=None"),
+        ("resize=14&crop=16", "no larger than the resized image"),
+        ("resize=16&crop=14&size=14", "found size=14 beside resize or crop"),
+        ("resize=16&crop=14&interpolation=3", "found interpolation=3"),
+        ("resize=16&crop=14&channels=2", "found channels=2"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            load(f"folder:{tmp_path}?{options}")
+
+
+def test_a_very_long_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"long.png: found 3000x1; too long to resize to 224"):
+        read_crop(put(tmp_path / "long.png", size=(3000, 1)), 224, 224)

@@ -11,7 +11,43 @@ from torch import nn
 from sepnet.core.errors import MissingExtraError, NetworkError, UnknownNameError, UsageError
 from sepnet.networks import NETWORKS, build
 
-PARAMS = {"lenet300": 266_610, "lenet5": 431_080, "mixed_cnn": 20_602}
+PARAMS = {
+    "alexnet": 62_378_344,
+    "alexnet_grouped": 60_965_224,
+    "c_inception": 5_104_456,
+    "googlenet": 6_998_552,
+    "googlenet_aux": 13_378_280,
+    "googlenet_bn": 6_624_904,
+    "lenet300": 266_610,
+    "lenet5": 431_080,
+    "mixed_cnn": 20_602,
+    "mobilenet_v1": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnet20_cifar": 269_722,
+    "resnet32_cifar": 464_154,
+    "resnet44_cifar": 658_586,
+    "resnet56_cifar": 853_018,
+    "resnet110_cifar": 1_727_962,
+    "squeezenet1_0": 1_248_424,
+    "squeezenet1_1": 1_235_496,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "vgg11_cifar": 9_231_114,
+    "vgg13_cifar": 9_416_010,
+    "vgg16_cifar": 14_728_266,
+    "vgg19_cifar": 20_040_522,
+}
+ON_DIGITS = ("lenet300", "lenet5", "mixed_cnn")
+SIDES = {"alexnet": 227, "alexnet_grouped": 227}
+QUICK = ("alexnet_grouped", "c_inception", "mobilenet_v2", "resnet20_cifar", "squeezenet1_0", "vgg11", *ON_DIGITS)
+"""Enough of the shelf for the slower checks: one of each way of building."""
 
 USER = """
 import torch
@@ -50,19 +86,28 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_contract(name: str) -> None:
-    """What every network on the shelf has: a count, an input shape, classes and channels to choose, a gradient."""
-    model = build(name)
-    assert sum(p.numel() for p in model.parameters()) == PARAMS[name]
-    assert model.input_shape == (1, 28, 28)
-    out = model(torch.zeros(2, *model.input_shape))
-    assert out.shape == (2, 10)
-    out.sum().backward()
+    """What every network on the shelf has: a count, an input shape, classes and channels to choose."""
+    small = name in ON_DIGITS or name.endswith("_cifar")
+    channels, side = (1, 28) if name in ON_DIGITS else (3, 32 if small else SIDES.get(name, 224))
+    with torch.device("meta"):
+        model = build(name)
+        assert sum(p.numel() for p in model.parameters()) == PARAMS[name]
+        assert model.input_shape == (channels, side, side)
+        assert model(torch.zeros(2, *model.input_shape)).shape == (2, 10 if small else 1000)
+        other = build(name, num_classes=3, in_channels=2)
+        assert other.input_shape == (2, side, side)
+        assert other(torch.zeros(2, *other.input_shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_weight_has_a_gradient(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+        model(torch.zeros(2, *model.input_shape)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
-    other = build(name, num_classes=3, in_channels=2)
-    assert other(torch.zeros(2, *other.input_shape)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", [name for name in QUICK if PARAMS[name] < 8_000_000])
 def test_same_seed_same_weights(name: str) -> None:
     states = []
     for _ in range(2):
@@ -137,6 +182,25 @@ def test_mixed_cnn_export_with_a_dynamic_batch(tmp_path: Path) -> None:
         "lenet5?dropout=nan",
         "lenet300?dropout=-0.1",
         "mixed_cnn?num_classes=-3",
+        "alexnet?image_size=66",
+        "alexnet?lrn=yes",
+        "alexnet?variant=two_gpu",
+        "alexnet?variant=one_weird_trick&lrn=True",
+        "alexnet?variant=one_weird_trick&image_size=62",
+        "alexnet_grouped?lrn=1",
+        "c_inception?image_size=30",
+        "googlenet?dropout=1.0",
+        "googlenet_bn?aux=maybe",
+        "mobilenet_v1?width=0",
+        "mobilenet_v2?width=wide",
+        "mobilenet_v2?width=17",
+        "resnet18?num_classes=0",
+        "resnet20_cifar?shortcut=C",
+        "resnet20_cifar?shortcut=[1]",
+        "squeezenet1_0?bypass=complex",
+        "squeezenet1_1?image_size=20",
+        "vgg16?batch_norm=2",
+        "vgg16_cifar?image_size=31",
     ],
 )
 def test_values_that_cannot_be(spec: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -296,7 +298,7 @@ def evaluate(
     from sepnet.steps.evaluate import evaluate as step
 
     if weights is None:
-        if not target.endswith(".sepnet") and not Path(target).is_file():
+        if not target.endswith(".sepnet") and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
         packed = PackedModel.read(target)
         loaded = load(data, data_dir)
@@ -389,8 +391,13 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     """Entry point of the console script."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries tell developers is no line for users
     try:
-        app()
-    except BrokenPipeError:
-        sys.stderr.close()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

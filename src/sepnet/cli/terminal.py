@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -31,20 +33,30 @@ _WIDE = 400
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A console on stdout (or `stream`); off a terminal it is wide, so that nothing is cut."""
+    """A console on stdout (or `stream`) that takes texts as they are; off a terminal it is wide, so that nothing is cut."""
     target = stream or sys.stdout
-    return Console(file=target, width=None if target.isatty() else _WIDE, highlight=False)
+    width = None if target.isatty() else _WIDE
+    return Console(file=target, width=width, highlight=False, markup=False, emoji=False)
+
+
+def plain(text: str) -> str:
+    """A text from a file or a user on one line, without what could steer a terminal.
+
+    >>> plain("a\\x1b[31mb\\n")
+    'a\\\\x1b[31mb\\\\n'
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def print_error(message: str, word: str = "error") -> None:
     """One line on stderr."""
-    console(sys.stderr).print(f"[bold red]{word}:[/] ", end="")
-    console(sys.stderr).print(message, markup=False, soft_wrap=True)
+    console(sys.stderr).print(f"{word}: ", style="bold red", end="")
+    console(sys.stderr).print(plain(message), soft_wrap=True)
 
 
 def note(message: str) -> None:
     """One line on stdout."""
-    console().print(message, markup=False, soft_wrap=True)
+    console().print(message, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -55,7 +67,7 @@ def print_json(value: Any) -> None:
 def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     """Print a title; an empty table, the columns of `left` texts, those of `right` numbers."""
     if title:
-        console().print(title, style="bold", markup=False, soft_wrap=True)
+        console().print(title, style="bold", soft_wrap=True)
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in left:
         made.add_column(name, overflow="fold")
@@ -123,8 +135,8 @@ def network_json(report: NetworkReport) -> dict[str, Any]:
 
 
 def score_json(score: Score) -> dict[str, Any]:
-    """`evaluate --json`: n, top1, top5, loss."""
-    return dataclasses.asdict(score)
+    """`evaluate --json`: n, top1, top5, loss; null for a loss that is no number, which JSON cannot say."""
+    return {**dataclasses.asdict(score), "loss": score.loss if math.isfinite(score.loss) else None}
 
 
 def print_score(score: Score, title: str) -> None:
@@ -160,14 +172,16 @@ def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
 def print_info(report: FileReport, title: str) -> None:
     """`info`: tensors, then the ledger."""
     rows = table(
-        f"{title}: {report.network}", ["tensor", "shape", "scheme", "codec"], ["bits", "kept", "bytes", "of it scales"]
+        f"{title}: {plain(report.network)}",
+        ["tensor", "shape", "scheme", "codec"],
+        ["bits", "kept", "bytes", "of it scales"],
     )
     for tensor in report.tensors:
         kept = f"{tensor.kept / max(1, tensor.params):.1%}"
         rows.add_row(
-            tensor.name,
+            plain(tensor.name),
             shape_text(tensor.shape),
-            tensor.scheme,
+            plain(tensor.scheme),
             tensor.codec,
             str(tensor.bits),
             kept,
@@ -190,7 +204,7 @@ def print_info(report: FileReport, title: str) -> None:
     console().print(ledger)
     note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {report.ratio:.1f}x smaller than float32")
     if report.made:
-        note("made with " + ", ".join(f"{key} {value}" for key, value in report.made.items()))
+        note(plain("made with " + ", ".join(f"{key} {value}" for key, value in report.made.items())))
 
 
 def info_json(report: FileReport) -> dict[str, Any]:
@@ -203,7 +217,7 @@ def print_predictions(predictions: Sequence[Prediction]) -> None:
     rows = table("", ["image", "class"], ["probability"])
     for prediction in predictions:
         for at, guess in enumerate(prediction.guesses):
-            rows.add_row(prediction.image if at == 0 else "", guess.label, f"{guess.probability:.2%}")
+            rows.add_row(plain(prediction.image) if at == 0 else "", plain(guess.label), f"{guess.probability:.2%}")
     console().print(rows)
 
 
@@ -221,10 +235,10 @@ class Progress:
 
         self.live = sys.stderr.isatty()
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._bars = Bars(*columns, *times, console=console(sys.stderr), transient=True, disable=not self.live)
@@ -247,7 +261,7 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line above the bars, or on plain stderr."""
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(text, soft_wrap=True)
 
 
 class Log:
@@ -270,12 +284,16 @@ class Log:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what could not be written was said already
+                self._file.close()
 
     def _write(self, event: str, value: Any) -> None:
         if self._file is not None:
-            self._file.write(json.dumps({"event": event, **dataclasses.asdict(value)}) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps({"event": event, **dataclasses.asdict(value)}) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
 
     def epoch(self, log: EpochLog) -> None:
         """After an epoch."""

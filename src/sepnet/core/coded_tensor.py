@@ -12,6 +12,8 @@ import numpy.typing as npt
 from sepnet.core.codec import IntArray
 
 __all__ = [
+    "LARGEST_EXPONENT",
+    "LEAST_EXPONENT",
     "VALUES",
     "CodedTensor",
     "Granularity",
@@ -29,6 +31,8 @@ Granularity = Literal["global", "layer", "filter", "kernel"]
 ScalePer = Literal["none", "tensor", "filter", "kernel"]
 
 FloatArray = npt.NDArray[np.float32]
+LEAST_EXPONENT, LARGEST_EXPONENT = -149, 127
+"""Of a `Half`: two to these powers are the least and the largest powers of two that float32 has."""
 _LARGEST_HALF = 65504.0
 _LEAST_NORMAL_HALF = 2.0**-14
 
@@ -59,7 +63,8 @@ class Half:
 
     def numbers(self) -> FloatArray:
         """float32 values, `bits * 2**exponent`."""
-        return np.ldexp(self.bits.astype(np.float32), self.exponent).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ldexp(self.bits.astype(np.float32), self.exponent).astype(np.float32)
 
 
 def scale_shape(per: ScalePer, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,7 +142,8 @@ class CodedTensor:
         if self.scale is None:
             return base
         scale = self.scale.numbers()
-        return base * scale.reshape(scale.shape + (1,) * (base.ndim - scale.ndim))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return base * scale.reshape(scale.shape + (1,) * (base.ndim - scale.ndim))
 
     def _base(self) -> FloatArray:
         if self.values == "integer":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,16 @@ __all__ = ["check_writable", "replacing", "write_bytes"]
 def check_writable(path: Path) -> None:
     """Raise `OutputError` now, before hours of work, if `path` could not be written later."""
     folder = path.parent
-    if path.is_dir():
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    if stat.S_ISDIR(mode):
         raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"cannot write {path}: it is no regular file")
     if not folder.is_dir():
         raise OutputError(f"cannot write {path}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
@@ -37,10 +46,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     check_writable(target)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
@@ -53,7 +63,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             f"cannot write {target}: {error.strerror or error}; what was there before is intact"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

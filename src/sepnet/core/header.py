@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
+from sepnet.core.coded_tensor import LARGEST_EXPONENT, LEAST_EXPONENT
+
 __all__ = ["Header", "InputSpec", "NormEntry", "TensorEntry", "ZeroEntry", "state_names"]
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Exponent = Annotated[int, msgspec.Meta(ge=LEAST_EXPONENT, le=LARGEST_EXPONENT)]
+Whole = Annotated[int, msgspec.Meta(gt=-1 << 62, lt=1 << 62)]
+Shape = tuple[Count, ...]
 
 
 class InputSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the graph wants to see: shape of one example, and the normalization of its pixels."""
 
-    shape: tuple[int, ...]
+    shape: Shape
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -22,16 +29,16 @@ class TensorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One tensor's line in the header."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     schemes: tuple[str, ...]
     values: str
-    bits: int
+    bits: Count
     codec: str
-    bytes: tuple[int, int]
+    bytes: tuple[Count, Count]
     scale: str = "none"
-    scale_exponent: int = 0
-    value_exponent: int = 0
-    codebook: int = 0
+    scale_exponent: Exponent = 0
+    value_exponent: Exponent = 0
+    codebook: Count = 0
 
     @property
     def elements(self) -> int:
@@ -53,7 +60,7 @@ class ZeroEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A state-dict entry that the outputs do not depend on."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: str = "float32"
 
 
@@ -61,14 +68,14 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """The header of a packed file."""
 
     network: str
-    params: int
+    params: Count
     tensors: tuple[TensorEntry, ...]
     input: InputSpec | None = None
     classes: tuple[str, ...] = ()
     norms: tuple[NormEntry, ...] = ()
     zeros: tuple[ZeroEntry, ...] = ()
     aliases: dict[str, str] = {}
-    made: dict[str, Any] = {}
+    made: dict[str, str | Whole | float] = {}
 
 
 def state_names(header: Header) -> list[str]:

@@ -126,6 +126,8 @@ def _deflate(header: Header, graph: bytes) -> tuple[bytes, bytes]:
 
 def _check_front(data: bytes, limits: Limits) -> tuple[int, int, int, int]:
     if data[:8] != MAGIC:
+        if data and MAGIC.startswith(data):
+            raise FormatError(f"truncated packed file: {len(data)} bytes, the fixed part alone takes {_FIXED}")
         if data[:4] == MAGIC[:4]:
             raise FormatError("damaged packed file: its line ends were changed in transfer; copy it in binary mode")
         raise FormatError(
@@ -178,33 +180,58 @@ def _inflate(front: bytes, sizes: tuple[int, int, int, int]) -> tuple[bytes, byt
 def _check_header(header: Header, limits: Limits) -> None:
     if len(header.tensors) > limits.tensors:
         raise FormatError(f"packed file declares {len(header.tensors)} tensors; the limit is {limits.tensors}")
-    elements = 0
+    _check_elements(header, limits)
+    _check_names(header)
+    for zero in header.zeros:
+        if zero.dtype not in ("float32", "int64"):
+            raise FormatError(f"tensor {zero.name!r} is of type {zero.dtype!r}; expected float32 or int64")
+    given = header.input
+    if given is not None and (
+        not 0 < math.prod(given.shape) <= limits.elements
+        or min(given.shape, default=1) < 1
+        or not len(given.mean) == len(given.std) in (0, given.shape[0] if given.shape else 0)
+        or min(given.std, default=1.0) <= 0
+    ):
+        raise FormatError(
+            f"packed file wants input of shape {list(given.shape)} with mean {list(given.mean)} and std {list(given.std)}; "
+            "expected sides above 0, and one mean and one std above 0 a channel"
+        )
+
+
+def _check_elements(header: Header, limits: Limits) -> None:
     entries: list[TensorEntry | ZeroEntry] = [*header.tensors, *header.zeros]
     for entry in entries:
-        if len(entry.shape) > limits.dimensions or any(side < 0 for side in entry.shape):
+        if len(entry.shape) > limits.dimensions or any(side > limits.elements for side in entry.shape):
             raise FormatError(f"tensor {entry.name!r} declares the impossible shape {list(entry.shape)}")
-        elements += math.prod(entry.shape)
+    sizes = {entry.name: math.prod(entry.shape) for entry in entries}
+    elements = sum(math.prod(entry.shape) for entry in entries)
+    elements += sum(sizes.get(first, 0) for first in header.aliases.values())
     if elements > limits.elements:
         raise FormatError(
             f"packed file declares {elements:,} numbers; the limit is {limits.elements:,} (raise it with Limits(elements=...) if the file is yours)"
         )
+
+
+def _check_names(header: Header) -> None:
     names = Counter(state_names(header))
     if "" in names:
         raise FormatError("packed file holds a tensor without a name")
     name, times = max(names.items(), key=lambda item: item[1], default=("", 1))
     if times > 1:
         raise FormatError(f"packed file names {name!r} {times} times; names must be unique")
-    stored = {entry.name for entry in header.tensors}
     for alias, first in header.aliases.items():
-        if first not in stored:
+        if first not in names or first in header.aliases:
             raise FormatError(f"packed file says {alias!r} is tied to {first!r}, which it does not hold")
+    stored = {entry.name for entry in header.tensors}
+    for norm in header.norms:
+        for part in ("bias",) if norm.folded else ("weight", "bias"):
+            if f"{norm.name}.{part}" not in stored:
+                raise FormatError(f"packed file lacks the {part} of the batch normalization {norm.name!r}")
 
 
 def _split_chunks(data: bytes, at: int, header: Header) -> tuple[bytes, ...]:
     expected = at
     for entry in header.tensors:
-        if min(entry.bytes) < 0:
-            raise FormatError(f"tensor {entry.name!r} declares {entry.bytes} bytes")
         expected += sum(entry.bytes) + 4
     if expected != len(data):
         word = "truncated" if len(data) < expected else "damaged"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,10 +31,6 @@ class Plan:
     """Every parameter exactly once, in the network's order."""
 
     weights: tuple[PlannedWeight, ...]
-
-    def starting(self, names: Sequence[str]) -> list[tuple[PlannedWeight, Scheme]]:
-        """The (weight, scheme) pairs whose scheme is one of `names`."""
-        return [(weight, scheme) for weight in self.weights for scheme in weight.schemes if scheme.name in names]
 
 
 def make_plan(recipe: Recipe, sites: Sequence[Site], shelf: Shelf[type[Scheme]]) -> Plan:
@@ -67,6 +64,8 @@ def _is_weight(site: Site) -> bool:
 
 
 def _matches(recipe: Recipe, index: int, rule: Rule, sites: Sequence[Site]) -> list[Site]:
+    if not rule.layers:
+        raise RecipeError(f'recipe {recipe.name}: rule {index + 1} names no layers; say layers = ["*"] for all')
     unknown = [kind for kind in rule.kinds if kind not in KINDS]
     if unknown:
         raise RecipeError(
@@ -100,6 +99,9 @@ def _chain(recipe: Recipe, tables: Chain, site: Site, shelf: Shelf[type[Scheme]]
             raise RecipeError(f"{where}: nothing can follow scheme {scheme.name!r}, which already gives the codes")
     if len({scheme.name for scheme in chain}) < len(chain):
         raise RecipeError(f"{where}: a scheme occurs twice in one chain: {', '.join(scheme.name for scheme in chain)}")
+    if len(chain) > 1 and not chain[-1].zeros:
+        raise RecipeError(f"{where}: {chain[-1].name!r} cannot follow {chain[-2].name!r}: it would undo the zeros")
+    _check_stages(recipe, chain, where)
     for scheme in chain:
         reason = scheme.refuse(site)
         if site.tied and scheme.name != "keep":
@@ -107,3 +109,13 @@ def _chain(recipe: Recipe, tables: Chain, site: Site, shelf: Shelf[type[Scheme]]
         if reason:
             raise RecipeError(f"{where}: scheme {scheme.name!r} cannot work on layer {site.layer!r}: {reason}")
     return chain
+
+
+def _check_stages(recipe: Recipe, chain: tuple[Scheme, ...], where: str) -> None:
+    """A scheme that follows a gradual one must find it finished."""
+    for before, after in itertools.pairwise(chain):
+        for stage in recipe.stage:
+            if before.gradual and before.name in stage.start and after.name in stage.start:
+                raise RecipeError(
+                    f"{where}: stage {stage.name!r} starts {before.name!r}, which takes the whole stage, and {after.name!r} after it; start {after.name!r} in a later stage"
+                )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -46,10 +48,10 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         wrong = {
-            "lr": self.lr <= 0,
+            "lr": not 0 < self.lr < math.inf,
             "batch": self.batch < 1,
-            "warmup": self.warmup < 0,
-            "weight_decay": self.weight_decay < 0,
+            "warmup": not 0 <= self.warmup < math.inf,
+            "weight_decay": not 0 <= self.weight_decay < math.inf,
             "label_smoothing": not 0 <= self.label_smoothing < 1,
             "shift": self.shift < 0,
             "distill": not 0 <= self.distill <= 1,
@@ -87,7 +89,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: for tables and logs.
-        start: scheme names that take effect when the stage begins.
+        start: scheme names that take effect when the stage begins; no scheme before those that precede it in a chain.
         epochs: epochs of fine-tuning; 0 for none.
         train: overrides of the recipe's `[train]` table.
     """
@@ -181,9 +183,15 @@ def _read(recipe: str | Path) -> tuple[str, str]:
 
 def _checked(recipe: Recipe) -> Recipe:
     chains = [*(rule.schemes for rule in recipe.rule), recipe.rest.weights, recipe.rest.biases]
-    named = {table.get("scheme") for chain in chains for table in chain}
-    started: set[str] = set()
-    for stage in recipe.stage:
+    named = {str(table.get("scheme")) for chain in chains for table in chain}
+    started: dict[str, int] = {}
+    names: set[str] = {"float", "packed"}
+    for index, stage in enumerate(recipe.stage):
+        if stage.name in names:
+            raise RecipeError(
+                f"recipe {recipe.name}: two rows of the table would be called {stage.name!r}; stages need names of their own, not float or packed"
+            )
+        names.add(stage.name)
         if stage.epochs < 0:
             raise RecipeError(
                 f"recipe {recipe.name}: stage {stage.name!r} has epochs = {stage.epochs}; expected 0 or more"
@@ -192,9 +200,21 @@ def _checked(recipe: Recipe) -> Recipe:
         for scheme in stage.start:
             if scheme not in named:
                 raise RecipeError(
-                    f"recipe {recipe.name}: stage {stage.name!r} starts {scheme!r}, which no rule uses; choices: {', '.join(sorted(map(str, named)))}"
+                    f"recipe {recipe.name}: stage {stage.name!r} starts {scheme!r}, which no rule uses; choices: {', '.join(sorted(named))}"
                 )
             if scheme in started:
                 raise RecipeError(f"recipe {recipe.name}: scheme {scheme!r} is started twice")
-            started.add(scheme)
+            started[scheme] = index
+    for chain in chains:
+        _check_order(recipe, [str(table.get("scheme")) for table in chain], started)
     return recipe
+
+
+def _check_order(recipe: Recipe, chain: list[str], started: dict[str, int]) -> None:
+    """A scheme works on what the ones before it in its chain left, so it cannot start before them."""
+    for before, after in itertools.pairwise(chain):
+        if started.get(after, math.inf) < started.get(before, math.inf):
+            stage = recipe.stage[started[after]].name
+            raise RecipeError(
+                f"recipe {recipe.name}: stage {stage!r} starts {after!r} before {before!r}, which comes first in the chain {' -> '.join(chain)}"
+            )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from sepnet.core.coded_tensor import CodedTensor
-from sepnet.core.errors import RecipeError
+from sepnet.core.errors import RecipeError, UnknownNameError
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,13 @@ class Scheme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: ClassVar[str]
     codes: ClassVar[bool] = True
     """Whether the scheme itself yields integer codes; a chain whose last scheme does not is closed by `keep`."""
+    zeros: ClassVar[bool] = True
+    """Whether a weight that an earlier scheme of the chain pruned stays zero."""
+
+    @property
+    def gradual(self) -> bool:
+        """Whether it goes on changing the weight over its stage, so that later schemes of the chain need a later stage."""
+        return False
 
     def refuse(self, site: Site) -> str:
         """Why this scheme cannot work there, or "" if it can."""
@@ -82,7 +89,10 @@ def make_scheme(table: Mapping[str, Any], shelf: Mapping[str, type[Scheme]] | An
     name = options.pop("scheme", None)
     if not isinstance(name, str):
         raise RecipeError(f"{where}: a scheme table needs the key scheme = NAME; choices: {', '.join(sorted(shelf))}")
-    kind = shelf[name]
+    try:
+        kind = shelf[name]
+    except UnknownNameError as error:
+        raise RecipeError(f"{where}: {error}") from error
     try:
         return msgspec.convert(options, kind, strict=True)
     except (msgspec.ValidationError, ValueError) as error:

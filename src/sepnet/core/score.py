@@ -34,10 +34,11 @@ def score_batches(batches: Iterable[tuple[npt.NDArray[np.floating], npt.NDArray[
     for logits, labels in batches:
         numbers = np.asarray(logits, np.float64)
         own = numbers[np.arange(len(labels)), labels]
-        better = (~(numbers <= own[:, None])).sum(axis=1)
+        better = np.where(np.isnan(own), 5, (~(numbers <= own[:, None])).sum(axis=1))
         count += len(labels)
         first += int((better < 1).sum())
         fifth += int((better < 5).sum())
         top = numbers.max(axis=1)
-        loss += float((top + np.log(np.exp(numbers - top[:, None]).sum(axis=1)) - own).sum())
+        with np.errstate(invalid="ignore"):  # infinite logits have no loss
+            loss += float((top + np.log(np.exp(numbers - top[:, None]).sum(axis=1)) - own).sum())
     return Score(count, first / max(1, count), fifth / max(1, count), loss / max(1, count))

@@ -28,8 +28,10 @@ DatasetLoader = Callable[..., Dataset]
 DATASETS: Shelf[DatasetLoader] = Shelf(
     "data set",
     {
+        "cifar10": "sepnet.datasets.cifar10:cifar10",
         "digits": "sepnet.datasets.digits:digits",
         "folder": "sepnet.datasets.folder:folder",
+        "imagenet_sample": "sepnet.datasets.imagenet_sample:imagenet_sample",
         "mnist": "sepnet.datasets.mnist:mnist",
     },
 )
@@ -39,7 +41,7 @@ def load(spec: str, data_dir: Path | None = None) -> Dataset:
     """Load a data set from its name, a folder of images, or the user's own function.
 
     Args:
-        spec: `digits`, `mnist`, `folder:PATH`, or `package.module:function` (the current directory is importable),
+        spec: a name on the shelf (`mnist`), `folder:PATH`, or `package.module:function` (the current directory is importable),
             each with `?key=value&...`.  `holdout=N` works for all of them, see `hold_out`.
         data_dir: where the downloaded sets lie; None means the environment variable SEPNET_DATA.  A function of the
             user's gets it if it has a parameter of that name.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,23 @@ import numpy.typing as npt
 
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import DataError, UsageError
-from sepnet.datasets.images import EXTENSIONS, image_shape, read_image
+from sepnet.datasets.images import EXTENSIONS, check_crop, image_shape, read_crop, read_image
 
 __all__ = ["channel_statistics", "folder"]
 
 Files = dict[str, list[Path]]
 """Class name -> its image files."""
+Reader = Callable[[Path], npt.NDArray[np.uint8]]
 
 
 def folder(
-    path: str, size: int | tuple[int, int] | None = None, channels: int | None = None, mirror: bool = False
+    path: str,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    mirror: bool = False,
+    resize: int | None = None,
+    crop: int | None = None,
+    interpolation: str = "bilinear",
 ) -> Dataset:
     """Load `path/train/CLASS/*` and `path/test/CLASS/*` (or `val` for `test`), or else just `path/CLASS/*`.
 
@@ -28,8 +37,10 @@ def folder(
     fifth of them (rounded, at least one) is the test split: the same images whatever the machine, and an image stays
     on its side when others are added, but for the few at the border.  Training images of all classes are mixed in the
     order of that hash.  Classes are sorted by name.  Files with another extension than an image's, and hidden ones, are
-    left out.  All images are decoded at once and kept as uint8, `n * channels * height * width` bytes.
-    mean and std are those of the training images, std at least 1/255.
+    left out.  mean and std are those of the training images, std at least 1/255.
+
+    All images are decoded at once and kept as uint8, `n * channels * height * width` bytes: 50,000 of 3x224x224, as
+    many as the ILSVRC validation set has, take 7.5 GB.  A set that does not fit in memory is not for this loader.
 
     Args:
         path: the folder.
@@ -37,11 +48,14 @@ def folder(
             size are resized as `read_image` says.
         channels: 1 or 3; None takes that of the first image.
         mirror: whether a left-right flipped image keeps its label.
+        resize, crop: both or none, in place of `size`: the evaluation transform of ImageNet, `resize=256&crop=224`,
+            as `read_crop` says.  The shorter side is resized, then the centre is taken.
+        interpolation: of `resize`, `bilinear` or `bicubic`.
 
     Raises:
         DataError: no folder or an empty one, fewer than two classes, a broken image (named), a class in the test split
             that is not in the training one.
-        UsageError: a size or number of channels that cannot be.
+        UsageError: a size, number of channels or interpolation that cannot be.
     """
     root = Path(path).expanduser()
     train, test = _two_splits(root) if (root / "train").is_dir() else _one_split(root)
@@ -55,8 +69,13 @@ def folder(
         raise DataError(
             f"{root}: class {strange[0]!r} is in the test split but not in train; train has {', '.join(classes)}"
         )
-    shape = _shape(train[classes[0]][0], size, channels)
-    train_split, test_split = _read(train, classes, shape), _read(test, classes, shape)
+    first = train[classes[0]][0]
+    if resize is None and crop is None:
+        shape = _shape(first, size, channels)
+        read: Reader = functools.partial(read_image, shape=shape)
+    else:
+        shape, read = _crops(first, size, channels, resize, crop, interpolation)
+    train_split, test_split = _read(train, classes, shape, read), _read(test, classes, shape, read)
     mean, std = channel_statistics(train_split.images)
     return Dataset(f"folder:{path}", classes, train_split, test_split, mean, std, bool(mirror))
 
@@ -140,11 +159,22 @@ def _shape(first: Path, size: Any, channels: Any) -> tuple[int, int, int]:
     return own[0] if channels is None else int(channels), height, width
 
 
+def _crops(
+    first: Path, size: Any, channels: Any, resize: Any, crop: Any, interpolation: Any
+) -> tuple[tuple[int, int, int], Reader]:
+    """Shape and reader of the evaluation transform."""
+    if size is not None:
+        raise UsageError(f"found size={size!r} beside resize or crop; expected either size, or resize and crop")
+    check_crop(resize, crop, interpolation)
+    shape = _shape(first, crop, channels)
+    return shape, functools.partial(read_crop, resize=resize, crop=crop, channels=shape[0], interpolation=interpolation)
+
+
 def _is_side(side: Any) -> bool:
     return isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= 65_536
 
 
-def _read(files: Files, classes: tuple[str, ...], shape: tuple[int, int, int]) -> Split:
+def _read(files: Files, classes: tuple[str, ...], shape: tuple[int, int, int], read: Reader) -> Split:
     """Decode all images, in the order of `_order` over all classes."""
     rows = sorted(
         ((file, label) for label, name in enumerate(classes) for file in files.get(name, ())),
@@ -152,5 +182,5 @@ def _read(files: Files, classes: tuple[str, ...], shape: tuple[int, int, int]) -
     )
     images = np.empty((len(rows), *shape), np.uint8)
     for row, (file, _) in enumerate(rows):
-        images[row] = read_image(file, shape)
+        images[row] = read(file)
     return Split(images, np.array([label for _, label in rows], np.int64))

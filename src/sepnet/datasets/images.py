@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from sepnet.core.errors import DataError
+from sepnet.core.errors import DataError, UsageError
 
-__all__ = ["EXTENSIONS", "image_shape", "read_image"]
+__all__ = ["EXTENSIONS", "INTERPOLATIONS", "check_crop", "image_shape", "read_crop", "read_image"]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"})
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I"})
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+LARGEST_SIDE = 65_536
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
@@ -34,11 +38,62 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]
     channels, height, width = shape
     if channels not in (1, 3) or height < 1 or width < 1:
         raise DataError(f"found the shape {shape}; an image can be given as (1 or 3, height, width)")
-    image = _decode(Path(path)).convert("L" if channels == 1 else "RGB")
+    image = _decode(Path(path), str(path)).convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC, box=_centre(image.size, (width, height)))
-    pixels = np.asarray(image, np.uint8)
-    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+    return _pixels(image)
+
+
+def read_crop(
+    source: Path | bytes,
+    resize: int,
+    crop: int,
+    channels: int = 3,
+    interpolation: str = "bilinear",
+    name: str = "",
+) -> npt.NDArray[np.uint8]:
+    """Decode an image by the evaluation transform of ImageNet: resize the shorter side, then crop the centre.
+
+    The longer side becomes `int(resize * longer / shorter)`; the crop begins at `round((side - crop) / 2)`, as
+    torchvision's `Resize` and `CenterCrop` have it on PIL images.  Modes of the file are treated as by `read_image`.
+
+    Args:
+        source: an image that Pillow reads, or its bytes.
+        resize: pixels of the shorter side, at least `crop`.
+        crop: pixels of both sides of the result.
+        channels: 1 or 3.
+        interpolation: `bilinear` or `bicubic`, with Pillow's filters, which see all pixels when shrinking.
+        name: of the image, for messages, where bytes are given.
+
+    Returns:
+        uint8 (channels, crop, crop).
+
+    Raises:
+        DataError: no such file, a broken or unknown one, or one whose longer side would pass 65,536 pixels.
+        UsageError: numbers that cannot be.
+    """
+    check_crop(resize, crop, interpolation)
+    where = str(source) if isinstance(source, Path) else name
+    image = _decode(source, where).convert("L" if channels == 1 else "RGB")
+    shorter, longer = sorted(image.size)
+    if resize * longer > LARGEST_SIDE * shorter:
+        raise DataError(f"{where}: found {image.width}x{image.height}; too long to resize to {resize}")
+    if shorter != resize:
+        sides = [resize if side == shorter else int(resize * longer / shorter) for side in image.size]
+        image = image.resize((sides[0], sides[1]), INTERPOLATIONS[interpolation])
+    left, upper = (round((side - crop) / 2) for side in image.size)
+    return _pixels(image.crop((left, upper, left + crop, upper + crop)))
+
+
+def check_crop(resize: Any, crop: Any, interpolation: Any) -> None:
+    """Raise `UsageError` unless 1 <= crop <= resize and the interpolation is one of `INTERPOLATIONS`."""
+    for name, value in (("resize", resize), ("crop", crop)):
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIDE:
+            raise UsageError(f"found {name}={value!r}; expected a number of pixels, 1 to {LARGEST_SIDE}")
+    if crop > resize:
+        raise UsageError(f"found crop={crop} and resize={resize}; expected a crop no larger than the resized image")
+    if not isinstance(interpolation, str) or interpolation not in INTERPOLATIONS:
+        raise UsageError(f"found interpolation={interpolation!r}; expected {' or '.join(INTERPOLATIONS)}")
 
 
 def image_shape(path: Path) -> tuple[int, int, int]:
@@ -47,8 +102,13 @@ def image_shape(path: Path) -> tuple[int, int, int]:
     Raises:
         DataError: as `read_image`.
     """
-    image = _decode(Path(path))
+    image = _decode(Path(path), str(path))
     return 1 if image.mode in GRAY_MODES else 3, image.height, image.width
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    pixels = np.asarray(image, np.uint8)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -59,27 +119,27 @@ def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, floa
     return left, upper, min(size[0], left + width), min(size[1], upper + height)
 
 
-def _decode(path: Path) -> Image.Image:
-    if not path.is_file():
-        raise DataError(f"{path}: no such image file")
+def _decode(source: Path | bytes, where: str) -> Image.Image:
+    if isinstance(source, Path) and not source.is_file():
+        raise DataError(f"{where}: no such image file")
     try:
-        with Image.open(path) as image:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
             image.load()
             decoded = ImageOps.exif_transpose(image)
     except (
         Exception
     ) as problem:  # Pillow's decoders raise anything at a broken file, SyntaxError and struct.error among them
         text = " ".join(str(problem).split())
-        raise DataError(f"{path}: broken, or no image: {type(problem).__name__}: {text}") from problem
-    return _eight_bits(decoded, path)
+        raise DataError(f"{where}: broken, or no image: {type(problem).__name__}: {text}") from problem
+    return _eight_bits(decoded, where)
 
 
-def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+def _eight_bits(image: Image.Image, where: str) -> Image.Image:
     if image.mode == "F":
-        raise DataError(f"{path}: found floating point pixels; expected 8 or 16 bits a channel")
+        raise DataError(f"{where}: found floating point pixels; expected 8 or 16 bits a channel")
     if image.mode != "I" and not image.mode.startswith("I;"):
         return image
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise DataError(f"{path}: found pixels from {values.min()} to {values.max()}; expected 8 or 16 bits a channel")
+        raise DataError(f"{where}: found pixels from {values.min()} to {values.max()}; expected 8 or 16 bits a channel")
     return Image.fromarray((values >> 8).astype(np.uint8))

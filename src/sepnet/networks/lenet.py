@@ -8,22 +8,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sepnet.core.errors import NetworkError
+from sepnet.networks.arguments import check_arguments
 
-__all__ = ["LeNet5", "LeNet300", "check_arguments", "lenet5", "lenet300"]
-
-
-def check_arguments(num_classes: int, in_channels: int, image_size: int, dropout: float, smallest: int) -> None:
-    """Raise `NetworkError` unless the counts are integers >= 1, `image_size` >= `smallest` and 0 <= dropout < 1."""
-    for name, value, least in (
-        ("num_classes", num_classes, 1),
-        ("in_channels", in_channels, 1),
-        ("image_size", image_size, smallest),
-    ):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise NetworkError(f"found {name}={value!r}; expected an integer >= {least}")
-    if not isinstance(dropout, (int, float)) or isinstance(dropout, bool) or not 0.0 <= dropout < 1.0:
-        raise NetworkError(f"found dropout={dropout!r}; expected a number from 0 up to, not including, 1")
+__all__ = ["LeNet5", "LeNet300", "lenet5", "lenet300"]
 
 
 class LeNet300(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sepnet.networks.lenet import check_arguments
+from sepnet.networks.arguments import check_arguments
 
 __all__ = ["MixedCNN", "mixed_cnn"]
 

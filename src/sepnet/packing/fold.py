@@ -4,26 +4,74 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from sepnet.packing.graph import Norm
 
-__all__ = ["drop_defaults", "find_norms", "fold", "simplify"]
+__all__ = ["drop_defaults", "find_norms", "fold", "graphs", "reads", "rename", "simplify"]
 
 
 def find_norms(proto: Any, names: set[str]) -> tuple[Norm, ...]:
-    """The batch normalizations whose four tensors are entries of the state dict, each once."""
-    found = {}
+    """The batch normalizations whose four tensors are entries of the state dict that nothing else reads, each once.
+
+    One that is called several times is one norm; if it normalizes by the batch at hand, or with more than one epsilon, it
+    is none.
+    """
+    read = reads(proto.graph)
+    found: dict[str, set[Norm]] = {}
+    calls: Counter[str] = Counter()
     for node in proto.graph.node:
         if node.op_type == "BatchNormalization" and all(name in names for name in node.input[1:5]):
             prefix = node.input[1].removesuffix(".weight")
-            expected = [f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-            if list(node.input[1:5]) == expected:
-                eps = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-                found[prefix] = Norm(prefix, float(str(np.float32(eps))))
-    return tuple(found.values())
+            settings = {a.name: (a.i if a.name == "training_mode" else a.f) for a in node.attribute}
+            if list(node.input[1:5]) == _parts(prefix) and not settings.get("training_mode"):
+                eps = float(str(np.float32(settings.get("epsilon", 1e-5))))
+                found.setdefault(prefix, set()).add(Norm(prefix, eps))
+                calls[prefix] += 1
+    return tuple(
+        norm
+        for prefix, kinds in found.items()
+        for norm in kinds
+        if len(kinds) == 1 and all(read[name] == calls[prefix] for name in _parts(prefix))
+    )
+
+
+def _parts(prefix: str) -> list[str]:
+    return [f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+def graphs(graph: Any) -> Iterator[Any]:
+    """The graph, and every graph inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from graphs(inner)
+
+
+def reads(graph: Any) -> Counter[str]:
+    """How often each value is read: by nodes, those of graphs inside included, and as an output."""
+    found: Counter[str] = Counter()
+    for part in graphs(graph):
+        found.update(value.name for value in part.output)
+        for node in part.node:
+            found.update(node.input)
+    return found
+
+
+def rename(graph: Any, names: Mapping[str, str]) -> None:
+    """Give values new names, in the graphs inside as well."""
+    for part in graphs(graph):
+        for value in (*part.input, *part.output, *part.initializer):
+            value.name = names.get(value.name, value.name)
+        for node in part.node:
+            for old in (node.input, node.output):
+                new = [names.get(name, name) for name in old]
+                del old[:]
+                old.extend(new)
 
 
 def fold(proto: Any, norm: Norm) -> Norm:
@@ -32,8 +80,7 @@ def fold(proto: Any, norm: Norm) -> Norm:
     The norm's node goes, and the layer adds `<norm>.bias` instead of its own.  Returns where it went; unchanged if it stays.
     """
     graph = proto.graph
-    reads = Counter(name for node in graph.node for name in node.input)
-    outputs = {value.name for value in graph.output}
+    read = reads(graph)
     nodes = [
         node for node in graph.node if node.op_type == "BatchNormalization" and node.input[1] == f"{norm.name}.weight"
     ]
@@ -41,18 +88,13 @@ def fold(proto: Any, norm: Norm) -> Norm:
         return norm
     node = nodes[0]
     layer = next((other for other in graph.node if node.input[0] in other.output), None)
-    if (
-        layer is None
-        or reads[node.input[0]] != 1
-        or node.input[0] in outputs
-        or any(reads[name] for name in node.output[1:])
-    ):
+    if layer is None or read[node.input[0]] != 1 or any(read[name] for name in node.output[1:]):
         return norm
     weights = {value.name for value in graph.input}
-    if not _foldable(layer) or layer.input[1] not in weights or reads[layer.input[1]] != 1:
+    if not _foldable(layer) or layer.input[1] not in weights or read[layer.input[1]] != 1:
         return norm
     bias = layer.input[2] if len(layer.input) > 2 else ""
-    if bias and (bias not in weights or reads[bias] != 1):
+    if bias and (bias not in weights or read[bias] != 1):
         return norm
     kept = [*layer.input[:2], f"{norm.name}.bias"]
     del layer.input[:]
@@ -85,7 +127,7 @@ def simplify(proto: Any) -> None:
             del node.input[2:]
     _drop_identities(graph)
     while True:
-        read = {name for node in graph.node for name in _reads(node)} | {value.name for value in graph.output}
+        read = reads(graph)
         dead = [node for node in graph.node if not any(name in read for name in node.output)]
         if not dead:
             break
@@ -100,8 +142,9 @@ def drop_defaults(proto: Any) -> None:
     """Drop the attributes that only repeat the operator's default."""
     import onnx
 
+    opset = next(entry.version for entry in proto.opset_import if not entry.domain)
     for node in proto.graph.node:
-        known = onnx.defs.get_schema(node.op_type, proto.opset_import[0].version).attributes
+        known = onnx.defs.get_schema(node.op_type, opset).attributes
         for attribute in list(node.attribute):
             default = known[attribute.name].default_value if attribute.name in known else None
             value = onnx.helper.get_attribute_value(attribute)
@@ -112,14 +155,6 @@ def drop_defaults(proto: Any) -> None:
                 or (attribute.name == "kernel_shape" and node.op_type == "Conv")
             ):
                 node.attribute.remove(attribute)
-
-
-def _reads(node: Any) -> set[str]:
-    names = set(node.input)
-    for attribute in node.attribute:
-        for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            names |= {name for child in inner.node for name in _reads(child)} | {value.name for value in inner.output}
-    return names
 
 
 def _constants(graph: Any) -> dict[str, np.ndarray]:
@@ -135,8 +170,5 @@ def _constants(graph: Any) -> dict[str, np.ndarray]:
 def _drop_identities(graph: Any) -> None:
     outputs = {value.name for value in graph.output}
     for node in [node for node in graph.node if node.op_type == "Identity" and node.output[0] not in outputs]:
-        for other in graph.node:
-            renamed = [node.input[0] if name == node.output[0] else name for name in other.input]
-            del other.input[:]
-            other.input.extend(renamed)
         graph.node.remove(node)
+        rename(graph, {node.output[0]: node.input[0]})

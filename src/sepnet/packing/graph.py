@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["ExportedGraph", "Norm"]
 
@@ -30,10 +31,12 @@ class ExportedGraph:
 
     Attributes:
         data: serialized ModelProto.
-        used: state-dict keys that the graph refers to.
+        used: state-dict keys that the graph refers to, of tied ones the first.
         norms: its batch normalizations, folded or left.
+        tied: second name -> first name of state-dict entries that are one tensor.
     """
 
     data: bytes
     used: frozenset[str]
     norms: tuple[Norm, ...]
+    tied: Mapping[str, str] = field(default_factory=dict)

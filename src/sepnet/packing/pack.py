@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sepnet.codecs import find, smallest
 from sepnet.core.codec import CodecUnfitError
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
-from sepnet.core.errors import RecipeError, WeightsError
+from sepnet.core.errors import NetworkError, RecipeError, WeightsError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.graph import ExportedGraph, Norm
@@ -38,7 +38,6 @@ def pack(
     about: PackInput,
     graph: ExportedGraph,
     state: State,
-    tied: Mapping[str, str],
     coded: Sequence[CodedTensor],
     code: Coder,
     codecs: Sequence[str] | None = None,
@@ -49,16 +48,14 @@ def pack(
         about: texts and numbers of the header.
         graph: the exported graph.
         state: the state dict at the end of training, weights as the network computes with them.
-        tied: second name -> first name of tied weights.
         coded: codes of every parameter (first names only).
         code: codes new numbers for a bias or norm, by name, after a fold changed them.
         codecs: names to choose from (None: all) for tensors whose codec is "auto".
     """
-    used = {tied.get(name, name) for name in graph.used}
     tensors = {tensor.name: tensor for tensor in coded}
     entries: list[NormEntry] = []
     for norm in graph.norms:
-        entries.append(_fold_norm(norm, state, tensors, code))
+        entries.append(_fold_norm(norm, state, tensors, code if f"{norm.name}.bias" in tensors else _buffer))
     derived = {
         f"{entry.name}.{part}" for entry in entries for part in ("running_mean", "running_var", "num_batches_tracked")
     }
@@ -66,9 +63,9 @@ def pack(
     zeros = []
     kept = []
     for name, array in state.items():
-        if name in derived or name in tied:
+        if name in derived or name in graph.tied:
             continue
-        if name not in used:
+        if name not in graph.used:
             zeros.append(ZeroEntry(name, array.shape, "float32" if array.dtype.kind == "f" else "int64"))
         else:
             kept.append(tensors[name] if name in tensors else _buffer(name, array))
@@ -81,7 +78,7 @@ def pack(
         classes=about.classes,
         norms=tuple(entries),
         zeros=tuple(zeros),
-        aliases={second: first for second, first in tied.items() if first not in derived},
+        aliases=dict(graph.tied),
         made=dict(about.made),
     )
     return PackedModel.of(header, graph.data, [payload for _, payload in encoded])
@@ -105,7 +102,8 @@ def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: 
     shift = (beta + factor * (own - mean)).astype(np.float32)
     tensors[f"{norm.name}.bias"] = code(f"{norm.name}.bias", shift)
     if norm.weight:
-        tensors[norm.weight] = fold_scale(tensors[norm.weight], factor.astype(np.float32))
+        weight = tensors[norm.weight] if norm.weight in tensors else _buffer(norm.weight, state[norm.weight])
+        tensors[norm.weight] = fold_scale(weight, factor.astype(np.float32))
     else:
         tensors[f"{norm.name}.weight"] = code(f"{norm.name}.weight", factor.astype(np.float32))
     tracked = f"{norm.name}.num_batches_tracked" in state
@@ -129,14 +127,16 @@ def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTen
 
 def encode_tensor(tensor: CodedTensor, codecs: Sequence[str] | None = None) -> tuple[TensorEntry, bytes]:
     """Header entry and payload of one tensor; its codec is the one it names, or the smallest of `codecs`."""
-    if tensor.codec == "auto":
-        codec, data = smallest(tensor.codes, codecs)
-    else:
-        codec = tensor.codec
-        try:
+    codec = tensor.codec
+    try:
+        if codec == "auto":
+            codec, data = smallest(tensor.codes, codecs)
+        else:
             data = find(codec).encode(tensor.codes)
-        except CodecUnfitError as error:
-            raise RecipeError(f"codec {codec!r} cannot write {tensor.name!r}: {error}") from error
+    except CodecUnfitError as error:
+        if tensor.values == "int64":
+            raise NetworkError(f"the buffer {tensor.name!r} holds integers that 32 bits cannot: {error}") from error
+        raise RecipeError(f"codec {codec!r} cannot write {tensor.name!r}: {error}") from error
     halves = [half for half in (tensor.scale, tensor.codebook) if half is not None]
     side = b"".join(half.bits.astype("<f2").tobytes() for half in halves)
     entry = TensorEntry(

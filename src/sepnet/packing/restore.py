@@ -38,8 +38,10 @@ def _decode(entry: TensorEntry, payload: bytes) -> CodedTensor:
         raise FormatError(f"unknown values kind {entry.values!r}; this sepnet knows {', '.join(VALUES)}")
     if entry.scale not in ("none", "tensor", "filter", "kernel"):
         raise FormatError(f"unknown scale {entry.scale!r}; this sepnet knows none, tensor, filter, kernel")
-    if max(abs(entry.scale_exponent), abs(entry.value_exponent)) > 300:
-        raise FormatError(f"impossible exponents {entry.scale_exponent}, {entry.value_exponent}")
+    if len(entry.shape) < {"filter": 1, "kernel": 2}.get(entry.scale, 0):
+        raise FormatError(f"a scale for each {entry.scale} of a tensor of shape {list(entry.shape)}")
+    if entry.codebook and entry.values != "codebook":
+        raise FormatError(f"{entry.codebook} shared values for values {entry.values!r}")
     shape = scale_shape(entry.scale, entry.shape)  # type: ignore[arg-type]
     scales = 0 if entry.scale == "none" else int(np.prod(shape, dtype=object))
     side, stored = entry.bytes
@@ -104,8 +106,6 @@ def state_dict(model: PackedModel) -> dict[str, Array]:
 def _norm_constants(header: Header, state: dict[str, Array]) -> dict[str, Array]:
     constants: dict[str, Array] = {}
     for norm in header.norms:
-        if f"{norm.name}.bias" not in state:
-            raise FormatError(f"packed file lacks the bias of the batch normalization {norm.name!r}")
         channels = state[f"{norm.name}.bias"].shape
         constants[f"{norm.name}.running_mean"] = np.zeros(channels, np.float32)
         constants[f"{norm.name}.running_var"] = np.full(channels, np.float32(1.0) - np.float32(norm.eps), np.float32)

@@ -22,13 +22,15 @@ _ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 
 # Message type -> field number -> message type inside it; only the paths on which nodes, graphs and tensors are found.
 _INSIDE = {
-    "model": {7: "graph", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 12: "value", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
+    "value": {},
 }
 _DEEPEST = 24
 
@@ -40,7 +42,7 @@ def with_weights(graph: bytes, weights: Mapping[str, npt.NDArray[np.float32] | n
 
 
 def names_used(graph: bytes) -> set[str]:
-    """Every value name that a node of the graph reads, subgraphs included.
+    """Every value name that a node of the graph reads or the graph gives, subgraphs included.
 
     Raises `FormatError` when the bytes are no ModelProto, or when a tensor inside refers to data in another file.
     """
@@ -57,7 +59,7 @@ def _walk(data: bytes, kind: str, names: set[str], depth: int) -> None:
             raise FormatError("the packed file's graph refers to data in another file, which is refused")
         if not isinstance(value, bytes):
             continue
-        if kind == "node" and field == 1:
+        if kind in ("node", "value") and field == 1:
             names.add(value.decode("utf-8", "replace"))
         elif field in _INSIDE[kind]:
             _walk(value, _INSIDE[kind][field], names, depth + 1)

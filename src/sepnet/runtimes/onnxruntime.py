@@ -29,21 +29,41 @@ class OnnxRuntime(Runtime):
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
-            self._session = onnxruntime.InferenceSession(onnx_model(model), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                onnx_model(model), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except FormatError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise FormatError(
                 f"ONNX Runtime refuses the packed file's graph: {' '.join(str(error).split())[:300]}"
             ) from error
-        self._input = self._session.get_inputs()[0]
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if [value.type for value in inputs] != ["tensor(float)"] or not outputs or outputs[0].type != "tensor(float)":
+            found = (
+                ", ".join(value.type for value in inputs) or "nothing",
+                ", ".join(v.type for v in outputs) or "nothing",
+            )
+            raise FormatError(
+                f"the packed file's graph takes {found[0]} and gives {found[1]}; expected float32 tensors"
+            )
+        self._input = inputs[0]
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
             outputs = self._session.run(None, {self._input.name: np.ascontiguousarray(batch, np.float32)})
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            reason = " ".join(str(error).split())[:200]
+            if self._fits(batch.shape):
+                raise FormatError(f"ONNX Runtime cannot run the packed file's graph: {reason}") from error
             expected = ["n", *self._input.shape[1:]]
             raise DataError(
-                f"the network cannot run on input of shape {list(batch.shape)}; expected {expected}: {' '.join(str(error).split())[:200]}"
+                f"the network cannot run on input of shape {list(batch.shape)}; expected {expected}: {reason}"
             ) from error
         return np.asarray(outputs[0], np.float32)
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        wanted = self._input.shape
+        return len(shape) == len(wanted) and all(
+            side == want or not isinstance(want, int) for side, want in zip(shape, wanted, strict=True)
+        )

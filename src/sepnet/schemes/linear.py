@@ -18,7 +18,7 @@ class Linear(Scheme, frozen=True):
     """w -> step x round(w / step), codes from -(2^(bits-1) - 1) to 2^(bits-1) - 1, so that 0 is exact.
 
     The step is the one of least squared error over the non-zero weights, found when the scheme starts, and then fixed.
-    Fine-tuning passes the gradient straight through the rounding where the weight is not clipped.
+    Fine-tuning passes the gradient straight through rounding and clipping.
 
     Options:
         bits: 2 to 8.
@@ -74,7 +74,7 @@ def best_step(weight: torch.Tensor, largest: int) -> torch.Tensor:
         return torch.tensor(1.0)
     top = float(values.abs().max())
     candidates = Half.of(np.linspace(0.3, 1.0, 40, dtype=np.float32) * top / largest).numbers()
-    errors = [_squared_error(values, float(step), largest) for step in candidates]
+    errors = [_squared_error(values / top, float(step) / top, largest) for step in candidates]
     return torch.tensor(candidates[int(np.argmin(errors))])
 
 
@@ -83,7 +83,7 @@ def _squared_error(values: torch.Tensor, step: float, largest: int) -> float:
 
 
 class FakeQuantize(nn.Module):
-    """w -> step x clamp(round(w / step)), gradient straight through where not clipped."""
+    """w -> step x clamp(round(w / step)), gradient straight through."""
 
     step: torch.Tensor
 
@@ -99,11 +99,8 @@ class FakeQuantize(nn.Module):
 class _RoundStraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, step: torch.Tensor, largest: int) -> torch.Tensor:
-        codes = (weight / step).round_()
-        ctx.save_for_backward(codes.abs() <= largest)
-        return codes.clamp_(-largest, largest).mul_(step)
+        return (weight / step).round_().clamp_(-largest, largest).mul_(step)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside, None, None
+        return grads[0], None, None

@@ -28,6 +28,7 @@ class Pattern(Scheme, frozen=True):
     """
 
     name: ClassVar[str] = "pattern"
+    zeros: ClassVar[bool] = False
 
     scale: Literal["global", "layer", "filter", "kernel"] = "filter"
     offset: float | None = None
@@ -107,7 +108,8 @@ class StraightThroughPattern(nn.Module):
 class _SignStraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        return torch.where(weight > 0, scale, -scale)
+        # copysign is several times faster than a comparison; the least normal number makes a zero negative.
+        return torch.copysign(scale, weight - torch.finfo(weight.dtype).tiny)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:

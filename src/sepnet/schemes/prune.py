@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -27,7 +28,6 @@ class Prune(Scheme, frozen=True):
             cubic      sparsity x (1 - (1 - t)^3), t from 0 to 1, in 200 steps (Zhu and Gupta 2017).
         rounds: steps of `iterative`.
         ramp: fraction of the stage after which the mask is final; the rest only retrains.
-        regrow: let gradients reach pruned weights, so that they can return while the mask still moves.
     """
 
     name: ClassVar[str] = "prune"
@@ -38,25 +38,29 @@ class Prune(Scheme, frozen=True):
     schedule: Literal["one-shot", "iterative", "cubic"] = "one-shot"
     rounds: int = 5
     ramp: float = 0.7
-    regrow: bool = False
 
     def __post_init__(self) -> None:
         if (self.sparsity is None) == (self.quality is None):
             raise ValueError("give exactly one of sparsity and quality")
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise ValueError(f"sparsity = {self.sparsity}; expected 0 <= sparsity < 1")
-        if self.quality is not None and self.quality < 0:
+        if self.quality is not None and not 0 <= self.quality < math.inf:
             raise ValueError(f"quality = {self.quality}; expected 0 or more")
         if self.rounds < 1 or not 0 < self.ramp <= 1:
             raise ValueError(f"rounds = {self.rounds}, ramp = {self.ramp}; expected rounds >= 1 and 0 < ramp <= 1")
+
+    @property
+    def gradual(self) -> bool:
+        """Every schedule but one-shot moves the mask while the stage trains."""
+        return self.schedule != "one-shot"
 
     def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
         """A mask that the trainer advances."""
         sparsity = self.sparsity
         if sparsity is None:
             assert self.quality is not None
-            threshold = self.quality * float(weight.std(correction=0))
-            sparsity = float((weight.abs() <= threshold).float().mean())
+            threshold = self.quality * float(weight.double().std(correction=0))
+            sparsity = int((weight.double().abs() <= threshold).sum()) / max(1, weight.numel())
         return PruneMask(self, weight, sparsity)
 
     def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
@@ -91,7 +95,7 @@ class PruneMask(nn.Module):
         super().__init__()
         self.scheme = scheme
         self.register_buffer("sparsity", torch.tensor([sparsity, -1.0], dtype=torch.float64))
-        self.register_buffer("mask", torch.ones_like(weight))
+        self.register_buffer("mask", torch.ones_like(weight, memory_format=torch.contiguous_format))
         self.advance(weight, 0.0)
 
     @torch.no_grad()
@@ -101,25 +105,11 @@ class PruneMask(nn.Module):
         wanted = self.scheme.sparsity_at(final, time)
         if wanted == present or (time >= self.scheme.ramp and present == final):
             return
-        magnitude = weight.detach().abs()
-        if not self.scheme.regrow:
-            magnitude = magnitude * self.mask
+        magnitude = torch.where(self.mask > 0, weight.detach().abs(), -1.0)
         zeros = round(wanted * magnitude.numel())
         order = magnitude.flatten().argsort(stable=True)
         self.mask.view(-1)[order] = (torch.arange(len(order)) >= zeros).to(self.mask.dtype)
         self.sparsity[1] = wanted
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        if self.scheme.regrow:
-            return _MaskStraightThrough.apply(weight, self.mask)  # type: ignore[no-any-return, no-untyped-call]
         return weight * self.mask
-
-
-class _MaskStraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return weight * mask
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return grads[0], None

@@ -96,22 +96,46 @@ class Codebook(nn.Module):
         super().__init__()
         self.values = nn.Parameter(values)
         self.register_buffer("codes", codes)
+        self._places: _Places | None = None
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        return _Gather.apply(self.values, self.codes)  # type: ignore[no-any-return, no-untyped-call]
+        if self._places is None or self._places.version != (self.codes.data_ptr(), self.codes._version):
+            self._places = _Places(self.codes)
+        return _Gather.apply(self.values, self._places)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Places:
+    """Where the weights that are not zero lie and which shared value each uses, worked out once."""
+
+    lanes = 8
+    """Histograms side by side: adding to one and the same bin again and again would wait for itself."""
+
+    def __init__(self, codes: torch.Tensor) -> None:
+        self.version = (codes.data_ptr(), codes._version)
+        self.shape = codes.shape
+        flat = codes.flatten()
+        self.used = flat.nonzero().flatten()
+        self.entries = flat.index_select(0, self.used) - 1
+        self.bins = self.entries * self.lanes + torch.arange(self.entries.numel()) % self.lanes
+        self.dense = self.used.numel() == flat.numel()
 
 
 class _Gather(torch.autograd.Function):
     """Codebook lookup whose gradient is one weighted histogram."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(codes)
-        ctx.entries = values.numel() + 1
-        return torch.cat([values.new_zeros(1), values]).take(codes)
+    def forward(ctx: Any, values: torch.Tensor, places: _Places) -> torch.Tensor:
+        ctx.places, ctx.entries = places, values.numel()
+        chosen = values.index_select(0, places.entries)
+        if places.dense:
+            return chosen.view(places.shape)
+        return values.new_zeros(places.shape).put_(places.used, chosen)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (codes,) = ctx.saved_tensors
-        sums = torch.bincount(codes.flatten(), grads[0].flatten(), minlength=ctx.entries)
-        return sums[1:].to(grads[0].dtype), None
+        places: _Places = ctx.places
+        grad = grads[0].flatten()
+        if not places.dense:
+            grad = grad.index_select(0, places.used)
+        sums = grad.new_zeros(ctx.entries * places.lanes).scatter_add_(0, places.bins, grad)
+        return sums.view(ctx.entries, places.lanes).sum(dim=1), None

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from sepnet.codecs import find
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import SepnetError, UsageError
+from sepnet.core.errors import NetworkError, RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
 from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import PackedModel
@@ -30,9 +31,9 @@ from sepnet.runtimes import RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
 from sepnet.schemes import SCHEMES
 from sepnet.training.checkpoint import Checkpoint
-from sepnet.training.fit import EpochLog, Fit
+from sepnet.training.fit import EpochLog, Fit, check_classes
 from sepnet.training.fit import score as torch_score
-from sepnet.training.parametrized import ParametrizedNetwork, sites, tied_names
+from sepnet.training.parametrized import ParametrizedNetwork, sites
 from sepnet.training.weights import check_finite
 
 __all__ = ["Compressed", "StageRow", "compress"]
@@ -104,13 +105,17 @@ def compress(
     """
     torch.manual_seed(seed)
     check_finite(model.state_dict(), "the network's weights")
+    model = _copied(model)
+    check_classes(model, data)
     recipe = with_epochs(recipe, epochs)
+    _check_codecs(recipe)
     work = _Work(model, recipe, data, report, seed)
     progress(Tick("export", 0, 1))
     work.graph = export_graph(model, data.input_shape)
     progress(Tick("export", 1, 1))
     if checkpoint is not None and checkpoint.state is not None:
-        work.resume(checkpoint.state)
+        with checkpoint.loading():
+            work.resume(checkpoint.state)
     work.add_row(work.float_row(), on_row)
     for index, stage in enumerate(recipe.stage):
         if index < work.stage:
@@ -140,6 +145,27 @@ def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     return msgspec.structs.replace(recipe, stage=tuple(stages))
 
 
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy; the weights that torch.nn.utils.prune and the old weight_norm compute cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # the user's module may define its own copying
+        reason = " ".join(str(error).split())[:200]
+        raise NetworkError(
+            f"the network cannot be copied (make what torch.nn.utils did to its weights permanent first): {reason}"
+        ) from error
+
+
+def _check_codecs(recipe: Recipe) -> None:
+    """Raise `RecipeError` now, not after hours of training, when a rule names a codec that there is not."""
+    for index, rule in enumerate(recipe.rule):
+        try:
+            if rule.codec != "auto":
+                find(rule.codec)
+        except UsageError as error:
+            raise RecipeError(f"recipe {recipe.name}: rule {index + 1}: {error}") from error
+
+
 class _Work:
     """One run of `compress`: the network under its plan, and the rows so far."""
 
@@ -148,7 +174,6 @@ class _Work:
     def __init__(self, model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport, seed: int) -> None:
         self.recipe, self.data, self.report, self.seed = recipe, data, report, seed
         self.teacher = copy.deepcopy(model).eval()
-        self.tied = tied_names(model)
         self.network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
         self.rows: list[StageRow] = []
         self.stages: dict[str, PackedModel] = {}
@@ -188,8 +213,9 @@ class _Work:
             lambda time: self.network.advance(stage.start, time),
             self.teacher,
         )
-        if self._saved_fit is not None:
-            fit.load(self._saved_fit)
+        if self._saved_fit is not None and checkpoint is not None:
+            with checkpoint.loading():
+                fit.load(self._saved_fit)
             self._saved_fit = None
 
         def after_epoch(log: EpochLog) -> None:
@@ -267,9 +293,7 @@ class _Work:
                 "seed": self.seed,
             },
         )
-        return pack(
-            about, self.graph, self.network.state(), self.tied, self.network.coded(), self.network.code_anew, codecs
-        )
+        return pack(about, self.graph, self.network.state(), self.network.coded(), self.network.code_anew, codecs)
 
     def _row(self, stage: str, packed: PackedModel, top1: float) -> StageRow:
         kept = sum(tensor.kept for tensor in self.network.coded())

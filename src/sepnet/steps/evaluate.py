@@ -24,7 +24,9 @@ def evaluate(model: PackedModel, data: Dataset, runtime: str = "onnxruntime", pr
             f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
         )
     ready = RUNTIMES[runtime](model)
-    outputs = ready.run(data.batch(data.test.images[:1])).shape[-1]
-    if outputs != len(data.classes):
-        raise DataError(f"the packed network has {outputs} classes; {data.name} has {len(data.classes)}")
+    outputs = ready.run(data.batch(data.test.images[:1])).shape
+    if outputs != (1, len(data.classes)):
+        raise DataError(
+            f"the packed network gives outputs of shape {list(outputs)} for one image; {data.name} has {len(data.classes)} classes"
+        )
     return score_runtime(ready, data, wanted, progress)

@@ -65,8 +65,8 @@ def stage_chart(rows: Sequence[StageRow]) -> str:
         width, top = max(2.0, 380 * row.bytes / most), at * height + 6
         label = f"{row.bytes:,} bytes, {row.top1:.2%}"
         bars.append(
-            f'<text x="96" y="{top + 16}" text-anchor="end">{html.escape(row.stage)}</text>'
-            f'<rect x="104" y="{top}" width="{width:.1f}" height="22" rx="3"/><text x="{112 + width:.1f}" y="{top + 16}">{label}</text>'
+            f'<text fill="#6b7680" x="96" y="{top + 16}" text-anchor="end">{html.escape(row.stage)}</text>'
+            f'<rect fill="#2f6fde" x="104" y="{top}" width="{width:.1f}" height="22" rx="3"/><text fill="#6b7680" x="{112 + width:.1f}" y="{top + 16}">{label}</text>'
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {len(rows) * height + 8}" role="img" '

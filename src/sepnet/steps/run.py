@@ -39,6 +39,8 @@ def run(
     """Classify image files; each is converted and resized to what the network takes."""
     if topk < 1:
         raise UsageError(f"topk = {topk}; expected 1 or more")
+    if not images:
+        raise UsageError("no images to classify; give one or more")
     wanted = model.header.input
     if wanted is None or not wanted.mean or len(wanted.shape) != 3:
         raise FormatError(
@@ -47,9 +49,14 @@ def run(
     shape = (wanted.shape[0], wanted.shape[1], wanted.shape[2])
     pixels = np.stack([read_image(path, shape) for path in images])
     logits = RUNTIMES[runtime](model).run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
+    names = model.header.classes or tuple(map(str, range(logits.shape[-1] if logits.ndim else 0)))
+    if logits.shape != (len(images), len(names)) or not np.isfinite(logits).all():
+        raise FormatError(
+            f"the packed network gives outputs of shape {list(logits.shape)}, {int((~np.isfinite(logits)).sum())} of them NaN or Inf; "
+            f"expected finite ones of shape {[len(images), len(names)]} (images, classes)"
+        )
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
-    names = model.header.classes or tuple(map(str, range(odds.shape[1])))
     best = np.argsort(-odds, axis=1, kind="stable")[:, :topk]
     return tuple(
         Prediction(str(path), tuple(Guess(names[at], float(row[at])) for at in order))

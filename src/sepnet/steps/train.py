@@ -45,8 +45,9 @@ def train(
     model = copy.deepcopy(model)
     fit = Fit(model, data, options, epochs, seed, "train")
     if checkpoint is not None and checkpoint.state is not None:
-        model.load_state_dict(checkpoint.state["model"])
-        fit.load(checkpoint.state["fit"])
+        with checkpoint.loading():
+            model.load_state_dict(checkpoint.state["model"])
+            fit.load(checkpoint.state["fit"])
 
     def after_epoch(log: EpochLog) -> None:
         on_epoch(log)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import pickle
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sepnet.core.errors import UsageError, WeightsError
-from sepnet.core.files import replacing
+from sepnet.core.files import write_bytes
 
 __all__ = ["Checkpoint", "fingerprint"]
 
@@ -42,12 +44,13 @@ class Checkpoint:
 
     def _load(self) -> dict[str, Any]:
         try:
-            state = torch.load(self.path, weights_only=True)
+            data = self.path.read_bytes()
+            if hashlib.sha256(data[32:]).digest() != data[:32]:
+                raise ValueError("its checksum does not match")
+            state = torch.load(io.BytesIO(data[32:]), weights_only=True)
             found = dict(state["run"])
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise UsageError(
-                f"{self.path} is not a checkpoint that can be read ({type(error).__name__}); start over with --restart"
-            ) from error
+        except Exception as error:  # a damaged pickle raises almost anything
+            raise self._unreadable(error) from error
         for key in self.run:
             if found.get(key) != self.run[key]:
                 raise UsageError(
@@ -55,10 +58,24 @@ class Checkpoint:
                 )
         return dict(state)
 
+    def _unreadable(self, error: Exception) -> UsageError:
+        return UsageError(
+            f"{self.path} is not a checkpoint that can be read ({error or type(error).__name__}); start over with --restart"
+        )
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """While a run takes over `state`: `UsageError` if it is not what the run saves, such as one of another sepnet."""
+        try:
+            yield
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise self._unreadable(error) from error
+
     def save(self, **state: Any) -> None:
-        """Replace the file."""
-        with replacing(self.path) as temporary:
-            torch.save({"run": self.run, **state}, temporary)
+        """Replace the file: the SHA-256 of what follows, then what torch saves, which has no checksum that torch looks at."""
+        data = io.BytesIO()
+        torch.save({"run": self.run, **state}, data)
+        write_bytes(self.path, hashlib.sha256(data.getbuffer()).digest() + data.getbuffer())
 
     def remove(self) -> None:
         """The run is over."""

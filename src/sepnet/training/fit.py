@@ -108,14 +108,24 @@ class Fit:
                     )
                 )
         total = float(running) / max(1, seen)
-        if not math.isfinite(total):
+        if not math.isfinite(total) or not self._finite():
+            what = "a weight became NaN or Inf" if math.isfinite(total) else f"the loss became {total}"
             raise NetworkError(
-                f"stage {self.stage!r}, epoch {self.done + 1}: the loss became {total}; a smaller lr than {self.options.lr} may help"
+                f"stage {self.stage!r}, epoch {self.done + 1}: {what}; a smaller lr than {self.options.lr} may help"
             )
         return EpochLog(self.stage, self.done + 1, lr, total, time.perf_counter() - started)
 
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(t).all()) for t in self.model.state_dict().values() if t.is_floating_point())
+
     def _loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        logits = self.model(images)
+        try:
+            logits = self.model(images)
+        except ValueError as error:  # what batch normalization raises when there is nothing to average over
+            reason = " ".join(str(error).split())[:200]
+            raise NetworkError(
+                f"stage {self.stage!r}: the network cannot train on a batch of {len(images)} image(s): {reason}"
+            ) from error
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
         if self.teacher is None or not self.options.distill:
             return loss

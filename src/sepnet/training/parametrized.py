@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from sepnet.core.coded_tensor import CodedTensor, float_codes
 from sepnet.core.network import NetworkReport
 from sepnet.core.plan import Plan, PlannedWeight
-from sepnet.core.scheme import Site
+from sepnet.core.scheme import Scheme, Site
 from sepnet.schemes.keep import Keep
 from sepnet.schemes.prune import PruneMask
 
@@ -59,13 +59,24 @@ class ParametrizedNetwork:
         self._names = list(model.state_dict())
         self._states: dict[tuple[str, str], nn.Module] = {}
 
-    def start(self, names: tuple[str, ...] | list[str]) -> None:
-        """Start the schemes called `names` wherever the plan has them; those that run already stay."""
-        pairs = [
-            (weight, scheme)
-            for weight, scheme in self.plan.starting(names)
-            if (weight.site.name, scheme.name) not in self._states
-        ]
+    def start(self, names: Iterable[str]) -> None:
+        """Start the schemes called `names` wherever the plan has them, in the order of each chain.
+
+        Those that run already stay; each finds its weight as the ones before it in the chain leave it in the end.
+        """
+        wanted = set(names)
+        longest = max((len(weight.schemes) for weight in self.plan.weights), default=0)
+        for position in range(longest):
+            pairs = [
+                (weight, weight.schemes[position])
+                for weight in self.plan.weights
+                if len(weight.schemes) > position and weight.schemes[position].name in wanted
+            ]
+            self._start([pair for pair in pairs if (pair[0].site.name, pair[1].name) not in self._states])
+
+    def _start(self, pairs: list[tuple[PlannedWeight, Scheme]]) -> None:
+        for weight, _ in pairs:
+            self._finish_mask(weight.site.name)
         values = {weight.site.name: self._value(weight.site).detach().clone() for weight, _ in pairs}
         for weight, scheme in pairs:
             peers = [
@@ -75,10 +86,14 @@ class ParametrizedNetwork:
             ]
             state = scheme.attach(values[weight.site.name], peers)
             self._states[weight.site.name, scheme.name] = state
-            if isinstance(scheme, Keep):
-                continue
-            module = self.model.get_submodule(weight.site.layer)
-            parametrize.register_parametrization(module, weight.site.parameter, state, unsafe=True)
+            if not isinstance(scheme, Keep):
+                module = self.model.get_submodule(weight.site.layer)
+                parametrize.register_parametrization(module, weight.site.parameter, state, unsafe=True)
+
+    def _finish_mask(self, name: str) -> None:
+        for (weight, _), state in self._states.items():
+            if weight == name and isinstance(state, PruneMask):
+                state.advance(self._original(name), 1.0)
 
     def start_rest(self) -> None:
         """Start every scheme that no stage started."""

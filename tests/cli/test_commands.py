@@ -1,0 +1,131 @@
+"""Each command as it should go: exit code 0, the keys of its JSON, its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from sepnet.networks import build
+
+COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack"]
+SCORE = {"n", "top1", "top5", "loss"}
+DATA = ("--data", "digits?holdout=1100")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_has_an_example(run: Any, command: str, option: str) -> None:
+    ran = run(command, option)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Example: sepnet {command} " in " ".join(ran.out.split())
+
+
+def test_help_lists_the_commands_and_exit_codes(run: Any) -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    assert all(command in ran.out for command in COMMANDS)
+    assert "Exit codes: 0 fine, 1 the work failed, 2 wrong usage, 130 interrupted." in " ".join(ran.out.split())
+    bare = run()
+    assert (bare.out + bare.err).strip() == ran.out.strip()
+
+
+def test_inspect(run: Any) -> None:
+    ran = run("inspect", "lenet5", "--json")
+    assert ran.code == 0
+    assert ran.json.keys() == {"network", "input_shape", "params", "macs", "bytes", "layers", "kinds"}
+    assert (ran.json["params"], ran.json["bytes"]) == (431080, 4 * 431080)
+    assert sum(layer["params"] for layer in ran.json["layers"]) == 431080
+    table = run("inspect", "lenet5", "--input-shape", "1x28x28")
+    assert table.code == 0
+    assert "look here: fc holds 94.1 % of the parameters" in table.out
+
+
+def test_train(run: Any, tmp_path: Path) -> None:
+    output, log = tmp_path / "w.safetensors", tmp_path / "log.jsonl"
+    arguments = ("train", "mixed_cnn", *DATA, "-o", output, "--epochs", 1, "--set", "lr=0.05", "--threads", 1)
+    ran = run(*arguments, "--log", log, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json.keys() == {"output", "bytes", *SCORE}
+    assert ran.json["bytes"] == output.stat().st_size
+    assert load_file(output).keys() == build("mixed_cnn").state_dict().keys()
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["epoch", "score"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "w.safetensors"]
+    first = output.read_bytes()
+    again = run(*arguments)
+    assert again.code == 0 and "top-1" in again.out
+    assert output.read_bytes() == first
+
+
+def test_compress(run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path) -> None:
+    output, log, report = tmp_path / "m.sepnet", tmp_path / "log.jsonl", tmp_path / "r.html"
+    ran = run(*compress(weights, recipe, output), "--epochs", 0, "--log", log, "--report", report, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json.keys() == {"output", "bytes", "params", "ratio", "stages", *SCORE}
+    assert ran.json["bytes"] == output.stat().st_size
+    assert ran.json["ratio"] == 4 * ran.json["params"] / ran.json["bytes"]
+    assert ran.json["stages"][0].keys() == {"stage", "kept", "bytes", "ratio", "top1", "ms"}
+    assert [row["stage"] for row in ran.json["stages"]] == ["float", "first", "second", "packed"]
+    assert output.read_bytes() == packed.read_bytes()
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["stage"] * 4
+    assert "http" not in report.read_text().replace("http://www.w3.org/2000/svg", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "m.sepnet", "r.html"]
+
+
+def test_info(run: Any, packed: Path) -> None:
+    ran = run("info", packed, "--json")
+    assert ran.code == 0
+    assert {"bytes", "params", "ratio", "tensors"} <= ran.json.keys()
+    assert ran.json["bytes"] == packed.stat().st_size
+    parts = ran.json["fixed_bytes"] + ran.json["header_bytes"] + ran.json["graph_bytes"]
+    assert parts + sum(tensor["bytes"] for tensor in ran.json["tensors"]) == ran.json["bytes"]
+    keys = {"name", "shape", "scheme", "bits", "params", "kept", "codec", "bytes", "side_bytes"}
+    assert all(tensor.keys() == keys for tensor in ran.json["tensors"])
+    table = run("info", packed)
+    assert table.code == 0 and "…" not in table.out
+    assert all(tensor["name"] in table.out and tensor["codec"] in table.out for tensor in ran.json["tensors"])
+    assert f"{packed.stat().st_size:,}" in table.out
+
+
+def test_evaluate(run: Any, packed: Path, weights: Path) -> None:
+    of_file, of_network = (
+        run("evaluate", packed, *DATA, "--json"),
+        run("evaluate", "mixed_cnn", "--weights", weights, *DATA, "--json"),
+    )
+    for ran in (of_file, of_network):
+        assert ran.code == 0, ran.err
+        assert ran.json.keys() == SCORE
+        assert ran.json["n"] == 1100 and 0 <= ran.json["top1"] <= ran.json["top5"] <= 1
+    assert "top-1" in run("evaluate", packed, *DATA).out
+
+
+def test_run(run: Any, packed: Path, image: Path) -> None:
+    ran = run("run", packed, image, image, "--topk", 3, "--json")
+    assert ran.code == 0
+    assert [prediction["image"] for prediction in ran.json] == [str(image)] * 2
+    assert [len(prediction["guesses"]) for prediction in ran.json] == [3, 3]
+    guesses = ran.json[0]["guesses"]
+    assert guesses[0].keys() == {"label", "probability"}
+    assert sorted(guesses, key=lambda guess: -guess["probability"]) == guesses
+    everything = run("run", packed, image, "--topk", 99, "--json").json[0]["guesses"]
+    assert sum(guess["probability"] for guess in everything) == pytest.approx(1)
+    table = run("run", packed, image)
+    assert table.code == 0 and image.name in table.out and "%" in table.out
+
+
+def test_unpack(run: Any, packed: Path, tmp_path: Path) -> None:
+    output = tmp_path / "w.safetensors"
+    ran = run("unpack", packed, "-o", output, "--json")
+    assert ran.code == 0
+    assert ran.json == {"output": str(output), "bytes": output.stat().st_size}
+    build("mixed_cnn").load_state_dict(load_file(output), strict=True)
+    scores = [
+        run("evaluate", packed, *DATA, "--json").json,
+        run("evaluate", "mixed_cnn", "--weights", output, *DATA, "--json").json,
+    ]
+    assert scores[0]["top1"] == pytest.approx(scores[1]["top1"], abs=2 / 1100)
+    assert scores[0]["loss"] == pytest.approx(scores[1]["loss"], rel=1e-4)
+    assert f"{output.stat().st_size:,} bytes" in run("unpack", packed, "-o", output).out

@@ -1,0 +1,129 @@
+"""What only a real process shows: pipes, signals, and going on after an interruption to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden_model import GOLDEN, golden_graph
+
+from sepnet.core.packed_model import PackedModel
+
+SEPNET = (sys.executable, "-m", "sepnet")
+FILE = GOLDEN / "v1.sepnet"
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """`sepnet ARGUMENTS` with pipes."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "PYTHONWARNINGS")}
+    return subprocess.Popen(
+        [*SEPNET, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**environment, "COLUMNS": "30", "TERM": "xterm-256color"},
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)."""
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out, err
+
+
+def test_piped_info_is_whole_and_plain() -> None:
+    code, out, err = finish(start("info", FILE))
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out and "…" not in out
+    names = [entry.name for entry in PackedModel.read(FILE).header.tensors]
+    assert [line.split()[0] for line in out.splitlines()[2 : 2 + len(names)]] == names
+    assert "spare.relative_index_huffman  4x6      linear          relative_index_huffman (3-bit gaps)" in out
+
+
+def test_hostile_graphs_leave_one_line(tmp_path: Path) -> None:
+    model = PackedModel.read(FILE)
+    processes = []
+    for at, graph in enumerate((b"\x3a\x7f", golden_graph()[:-20], golden_graph().replace(b"Gather", b"Gathex"))):
+        path = tmp_path / f"{at}.sepnet"
+        PackedModel.of(model.header, graph, model.payloads).write(path)
+        processes.append(start("evaluate", path, "--data", "folder:missing"))
+        processes.append(start("run", path, "missing.png"))
+    for process in processes:
+        code, out, err = finish(process)
+        assert (code, out) == (1, "")
+        assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n")
+
+
+def test_a_reader_that_has_had_enough() -> None:
+    process = start("info", FILE)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(60)
+    assert process.stderr is not None
+    assert (process.returncode, process.stderr.read()) == (1, "")
+    process.stderr.close()
+
+
+def test_opening_a_file_imports_no_torch() -> None:
+    code = "import sys; from sepnet.cli.commands import app; app(['info', sys.argv[1]], standalone_mode=False); sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code, str(FILE)], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def interrupted(arguments: tuple[object, ...], checkpoint: Path) -> None:
+    """Run until there is a checkpoint, and press Ctrl-C."""
+    process = start(*arguments)
+    deadline = time.monotonic() + 100
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, out) == (130, ""), err
+    assert err.splitlines()[-1] == "stopped: interrupted; the same command with --resume goes on where it was"
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_compress_goes_on_to_the_same_bytes(
+    run: Any, compress: Any, weights: Path, recipe: Path, tmp_path: Path
+) -> None:
+    arguments = compress(weights, recipe, tmp_path / "m.sepnet", "digits")
+    whole = run(*compress(weights, recipe, tmp_path / "whole.sepnet", "digits"))
+    assert whole.code == 0, whole.err
+    interrupted(arguments, tmp_path / "m.sepnet.checkpoint")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.sepnet.checkpoint", "whole.sepnet"]
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert (
+        "m.sepnet.checkpoint holds an interrupted run; choices: resume it (--resume) or throw it away" in refused.error
+    )
+    other = run(*arguments, "--resume", "--seed", 5)
+    assert other.code == 2 and "belongs to another run: its seed is 0, now 5" in other.error
+    resumed = run(*arguments, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert (tmp_path / "m.sepnet").read_bytes() == (tmp_path / "whole.sepnet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.sepnet", "whole.sepnet"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_train_goes_on_to_the_same_bytes(run: Any, tmp_path: Path) -> None:
+    def arguments(name: str) -> tuple[object, ...]:
+        return ("train", "mixed_cnn", "--data", "digits?holdout=900", "-o", tmp_path / name, "--epochs", 4, "--threads", 1)
+
+    assert run(*arguments("whole")).code == 0
+    interrupted(arguments("w"), tmp_path / "w.checkpoint")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.checkpoint", "whole"]
+    refused = run(*arguments("w"))
+    assert refused.code == 2 and "choices: resume it (--resume) or throw it away (--restart)" in refused.error
+    assert run(*arguments("w"), "--resume").code == 0
+    assert (tmp_path / "w").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w", "whole"]

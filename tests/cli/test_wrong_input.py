@@ -1,0 +1,313 @@
+"""What goes wrong: an exit code, one line that says what was found and what was expected, and no harm done."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import hostile
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without SEPNET_DATA, and with relative paths that lead nowhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEPNET_DATA", raising=False)
+
+
+USAGE: dict[str, tuple[str, str]] = {
+    "no command": ("nonsense", "No such command 'nonsense'"),
+    "no network": ("inspect", "Missing argument 'NET'"),
+    "unknown option": ("inspect lenet5 --shape 1", "No such option"),
+    "unknown network": ("inspect lenet6", "unknown network 'lenet6'; did you mean 'lenet5'? choices: "),
+    "no module": ("inspect no_module:f", "no module 'no_module'"),
+    "unknown argument": ("inspect lenet5?colour=3", "colour"),
+    "no shape": ("inspect torch.nn:Identity", "does not say its input shape; give it as --input-shape C,H,W"),
+    "shape words": ("inspect lenet5 --input-shape one,two", "'one,two': expected positive integers with commas"),
+    "shape zero": ("inspect lenet5 --input-shape 1,0,28", "'1,0,28': expected positive integers"),
+    "shape empty": ("inspect lenet5 --input-shape ,", "expected positive integers"),
+    "epochs word": ("train lenet5 --data digits -o w --epochs many", "valid integer"),
+    "epochs below": ("train lenet5 --data digits -o w --epochs 0", "--epochs"),
+    "seed below": ("train lenet5 --data digits -o w --seed -1", "--seed"),
+    "threads": ("train lenet5 --data digits -o w --threads 0", "--threads"),
+    "setting": ("train lenet5 --data digits -o w --set lr", "'lr': expected KEY=VALUE, such as lr=0.1"),
+    "setting value": ("train lenet5 --data digits -o w --set lr=fast", "lr"),
+    "setting range": ("train lenet5 --data digits -o w --set lr=-1", "lr = -1"),
+    "setting name": ("train lenet5 --data digits -o w --set speed=1", "speed"),
+    "unknown data": ("train lenet5 --data digit -o w", "unknown data set 'digit'; did you mean 'digits'? choices: "),
+    "no data folder": ("train lenet5 --data mnist -o w", "--data-dir DIR"),
+    "holdout": ("train lenet5 --data digits?holdout=9999 -o w", "expected an integer from 1 to 1436"),
+    "network as file": ("evaluate lenet5 --data digits", "no packed file; for a network give its weights: --weights"),
+    "topk": ("run a.sepnet b.png --topk 0", "--topk"),
+    "no image": ("run a.sepnet", "Missing argument 'IMAGE...'"),
+}  # fmt: skip
+
+FAILS: dict[str, tuple[str, str]] = {
+    "no such file": ("info missing.sepnet", "cannot read missing.sepnet: No such file"),
+    "a folder": ("info .", "cannot read .: Is a directory"),
+    "no such file to run": ("run missing.sepnet a.png", "cannot read missing.sepnet"),
+    "no such file to unpack": ("unpack missing.sepnet -o w", "cannot read missing.sepnet"),
+    "no such file to score": ("evaluate missing.sepnet --data digits", "cannot read missing.sepnet"),
+    "a long name": (f"evaluate {'x' * 300}.sepnet --data digits", "File name too long"),
+    "shape": ("inspect lenet5 --input-shape 3,28,28", "expected (batch, 1, size, size)"),
+    "small": ("inspect lenet5 --input-shape 1,4,4", "does not fit the network"),
+    "arguments": ("inspect lenet5?num_classes=0", "num_classes=0; expected an integer >= 1"),
+    "missing folder": ("train lenet5 --data digits -o no/where/w", "the folder no/where does not exist; make it first"),
+    "output is a folder": ("train lenet5 --data digits -o .", "it is a folder; give a file name"),
+    "output is a device": ("train lenet5 --data digits -o /dev/null", "it is no regular file"),
+    "classes": ("train lenet5?num_classes=7 --data digits -o w", "say num_classes=10"),
+    "no images": ("train lenet5 --data folder:nothing -o w", "nothing"),
+    "no weights": ("evaluate lenet5 --weights none --data digits", "cannot read weights none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "words"), USAGE.values(), ids=USAGE)
+def test_wrong_usage(run: Any, tmp_path: Path, command: str, words: str) -> None:
+    ran = run(*command.split())
+    assert ran.code == 2, ran.err
+    assert words in " ".join(ran.err.split())
+    assert ran.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "words"), FAILS.values(), ids=FAILS)
+def test_work_that_fails(run: Any, tmp_path: Path, command: str, words: str) -> None:
+    ran = run(*command.split())
+    assert ran.code == 1, ran.err
+    assert words in ran.error
+    assert ran.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+PRUNE = '{ scheme = "prune", sparsity = 0.5 }'
+RECIPES: dict[str, tuple[str, str]] = {
+    "no toml": ("title = ", "not valid TOML"),
+    "no title": ("", "missing required field `title`"),
+    "unknown key": ('title = "t"\nspeed = 1', "unknown field `speed`"),
+    "unknown layer": ('[[rule]]\nlayers = ["conv9"]\nschemes = [{ scheme = "linear" }]', "'conv9' matches no layer; the layers are: stem (conv kxk), "),
+    "overlap": ('[[rule]]\nschemes = [{ scheme = "linear" }]\n[[rule]]\nlayers = ["fc"]\nschemes = [{ scheme = "linear" }]', "rules 1 and 2 both name layer 'fc'"),
+    "unknown scheme": ('[[rule]]\nschemes = [{ scheme = "linar" }]', "unknown scheme 'linar'; did you mean 'linear'? choices: "),
+    "no scheme": ("[[rule]]\nschemes = []", "the chain of schemes is empty"),
+    "bits 0": ('[[rule]]\nschemes = [{ scheme = "linear", bits = 0 }]', "bits = 0; expected 2 to 8"),
+    "bits 33": ('[[rule]]\nschemes = [{ scheme = "share", bits = 33 }]', "bits = 33; expected 1 to 8"),
+    "unknown option": ('[[rule]]\nschemes = [{ scheme = "linear", bit = 4 }]', "unknown field `bit`"),
+    "unknown codec": ('[[rule]]\ncodec = "hufman"\nschemes = [{ scheme = "linear" }]', "unknown codec 'hufman'"),
+    "unknown kind": ('[[rule]]\nkinds = ["dense"]\nschemes = [{ scheme = "linear" }]', "unknown kind 'dense'; choices: conv kxk"),
+    "not fit": ('[[rule]]\nlayers = ["fc"]\nschemes = [{ scheme = "pattern" }]', "cannot work on layer 'fc'"),
+    "stage": (f'[[rule]]\nschemes = [{PRUNE}]\n[[stage]]\nname = "a"\nstart = ["linear"]', "starts 'linear', which no rule uses; choices: keep, prune"),
+    "epochs": (f'[[rule]]\nschemes = [{PRUNE}]\n[[stage]]\nname = "a"\nepochs = -1', "epochs = -1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), RECIPES.values(), ids=RECIPES)
+def test_recipes(run: Any, compress: Any, weights: Path, tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text if text[:5] in ("", "title") else f'title = "t"\n{text}')
+    ran = run(*compress(weights, path, tmp_path / "m.sepnet"))
+    assert ran.code == 2, ran.err
+    assert words in ran.error
+    assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]
+
+
+def test_an_unknown_recipe(run: Any, compress: Any, weights: Path, tmp_path: Path) -> None:
+    ran = run(*compress(weights, Path("lenet9"), tmp_path / "m.sepnet"))
+    assert ran.code == 2
+    assert "no recipe 'lenet9': neither a readable file nor one of " in ran.error
+    assert "lenet300-mnist, " in ran.error
+
+
+def drop(state: dict[str, torch.Tensor]) -> None:
+    del state["fc.bias"]
+
+
+def add(state: dict[str, torch.Tensor]) -> None:
+    state["fc2.bias"] = torch.zeros(3)
+
+
+def grow(state: dict[str, torch.Tensor]) -> None:
+    state["fc.bias"] = torch.zeros(11)
+
+
+def spoil(state: dict[str, torch.Tensor]) -> None:
+    state["stem.weight"][0, 0, 0, 0] = float("nan")
+
+
+def explode(state: dict[str, torch.Tensor]) -> None:
+    state["stem.weight"][1] = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop, "is of another network: it lacks fc.bias"),
+        (add, "has fc2.bias which the network does not"),
+        (grow, "fc.bias has shape [11], expected [10]"),
+        (spoil, "stem.weight holds 1 NaN or Inf of 144 numbers"),
+        (explode, "stem.weight holds 9 NaN or Inf of 144 numbers"),
+    ],
+)
+def test_weights(run: Any, compress: Any, weights: Path, recipe: Path, tmp_path: Path, change: Any, words: str) -> None:
+    state = load_file(weights)
+    change(state)
+    save_file(state, tmp_path / "w.safetensors")
+    for command in (
+        compress(tmp_path / "w.safetensors", recipe, tmp_path / "m.sepnet"),
+        ("evaluate", "mixed_cnn", "--weights", tmp_path / "w.safetensors", "--data", "digits"),
+    ):
+        ran = run(*command)
+        assert ran.code == 1
+        assert words in ran.error and "w.safetensors" in ran.error
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_weights_that_are_no_weights(run: Any, compress: Any, recipe: Path, tmp_path: Path) -> None:
+    for name in ("w.safetensors", "w.pt"):
+        (tmp_path / name).write_bytes(b"\x80\x04 not weights at all")
+        ran = run(*compress(tmp_path / name, recipe, tmp_path / "m.sepnet"))
+        assert ran.code == 1
+        assert f"{name} is not a weights file (expected safetensors, or .pt holding only tensors)" in ran.error
+
+
+def pictures(folder: Path, classes: list[str], broken: bool = False) -> None:
+    """A few small pictures a class, in train and test."""
+    for split in ("train", "test"):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for at in range(2):
+                Image.fromarray(np.full((28, 28), 40 * at, np.uint8)).save(folder / split / name / f"{at}.png")
+    if broken:
+        (folder / "train" / classes[0] / "0.png").write_bytes(b"\x89PNG broken")
+
+
+@pytest.mark.parametrize(
+    ("classes", "broken", "words"),
+    [([], False, "photos"), (["cat"], False, "cat"), (["cat", "dog"], True, "0.png")],
+)
+def test_folders_of_images(
+    run: Any, packed: Path, tmp_path: Path, classes: list[str], broken: bool, words: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    pictures(tmp_path / "photos", classes, broken)
+    for command in (
+        ("train", "lenet5?num_classes=2", "--data", "folder:photos", "-o", "w"),
+        ("evaluate", packed, "--data", "folder:photos"),
+    ):
+        ran = run(*command)
+        assert ran.code == 1
+        assert words in ran.error
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_data_of_another_network(
+    run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path
+) -> None:
+    pictures(tmp_path, ["cat", "dog", "cow"])
+    ran = run("evaluate", packed, "--data", f"folder:{tmp_path}?size=28&channels=1")
+    assert ran.code in (1, 2)
+    assert "3 classes" in ran.error or "option" in ran.error or "takes" in ran.error
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG broken", None])
+def test_images_that_cannot_be_read(run: Any, packed: Path, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    ran = run("run", packed, "a.png")
+    assert ran.code == 1
+    assert "a.png" in ran.error
+
+
+def test_outputs_that_cannot_be_written(
+    run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path
+) -> None:
+    for output, words in ((tmp_path / "no" / "m", "does not exist; make it first"), (tmp_path, "it is a folder")):
+        for command in (compress(weights, recipe, output), ("unpack", packed, "-o", output)):
+            ran = run(*command)
+            assert ran.code == 1 and words in ran.error
+        for option in ("--log", "--report"):
+            ran = run(*compress(weights, recipe, tmp_path / "m"), option, output)
+            assert ran.code == 1 and words in ran.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(run: Any, packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o555)
+    ran = run("unpack", packed, "-o", "shut/w")
+    assert ran.code == 1 and "no permission" in ran.error
+
+
+def test_a_full_disk(
+    run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "old").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    for command in (
+        ("unpack", packed, "-o", "old"),
+        (*compress(weights, recipe, Path("old")), "--epochs", 0),
+        ("train", "mixed_cnn", "--data", "digits?holdout=1300", "-o", "old", "--epochs", 1, "--threads", 1),
+    ):
+        ran = run(*command)
+        assert ran.code == 1
+        assert "No space left on device; what was there before is intact" in ran.err.splitlines()[-1]
+        assert [path.name for path in tmp_path.iterdir()] == ["old"]
+        assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def hostile_files() -> dict[str, bytes]:
+    """One of each kind of damage."""
+    return {
+        "empty": b"",
+        "cut": hostile.GOOD[:-1],
+        "flipped": hostile.GOOD[:-9] + b"\xff" + hostile.GOOD[-8:],
+        "magic": b"PK" + hostile.GOOD[2:],
+        "version": hostile.GOOD[:8] + b"\x02" + hostile.GOOD[9:],
+        "header": hostile.with_text(b"{"),
+        "huge": hostile.with_header(hostile.setting("spare.dense", "shape", [1 << 40])),
+        "codec": hostile.with_header(hostile.setting("spare.dense", "codec", "zip\x1b[31m\n")),
+        "values": hostile.with_header(hostile.setting("mix.weight", "values", "sign")),
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_files())
+@pytest.mark.parametrize("command", ["info X", "run X a.png", "evaluate X --data digits", "unpack X -o w"])
+def test_hostile_files(run: Any, tmp_path: Path, image: Path, command: str, kind: str) -> None:
+    (tmp_path / "bad.sepnet").write_bytes(hostile_files()[kind])
+    ran = run(*(str(image) if word == "a.png" else word.replace("X", "bad.sepnet") for word in command.split()))
+    if command.startswith("evaluate") and kind in ("codec", "values"):
+        assert ran.code == 1 and "takes images of shape" in ran.error  # which is looked at first
+        return
+    assert ran.code == 1
+    assert ran.out == "" and ran.error
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.sepnet"]
+
+
+@pytest.mark.parametrize("graph", ["external", "garbage", "no input"])
+def test_hostile_graphs(run: Any, tmp_path: Path, image: Path, graph: str) -> None:
+    outside = hostile.graph_with(lambda proto: proto.graph.initializer.append(hostile.external_tensor()))
+    graphs = {"external": outside, "garbage": b"\x3a\x7f", "no input": b""}
+    (tmp_path / "bad.sepnet").write_bytes(hostile.with_graph(graphs[graph]))
+    ran = run("run", "bad.sepnet", image)
+    assert ran.code == 1 and ran.error
+    assert graph != "external" or "refers to data in another file, which is refused" in ran.error
+
+
+def test_names_that_would_steer_a_terminal(run: Any, tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header.update(network="\x1b[2J[bold]:smile:[/]", made={"\x1b[31m": "a\nb"})
+        hostile.tensor(header, "spare.dense").update(name="[/red]\x1b]0;title\x07", schemes=["\u202e"])
+
+    (tmp_path / "odd.sepnet").write_bytes(hostile.with_header(change))
+    ran = run("info", "odd.sepnet")
+    assert ran.code == 0
+    assert r"\x1b[2J[bold]:smile:[/]" in ran.out and r"[/red]\x1b]0;title\x07" in ran.out and r"a\nb" in ran.out
+    assert "\x1b" not in ran.out and "\u202e" not in ran.out

@@ -1,0 +1,114 @@
+"""The model in tests/golden/v1.sepnet, made by hand: every kind of value, every codec, every granularity of scales.
+
+`python tests/core/golden_model.py` writes the golden files anew.  Version 1 is frozen, so there is no reason to.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from sepnet.codecs import CODECS
+from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
+from sepnet.core.header import Header, InputSpec, NormEntry, ZeroEntry
+from sepnet.core.packed_model import PackedModel
+from sepnet.packing.pack import encode_tensor
+from sepnet.packing.restore import state_dict
+from sepnet.runtimes.onnxruntime import OnnxRuntime
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+INPUT = np.float32([[[[(3 * y + 5 * x) % 7 - 3 for x in range(6)] for y in range(6)]]])
+
+
+def golden_graph() -> bytes:
+    """Convolution (with a folded norm), norm, convolution, three fully connected layers, the outputs in another order."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["input", "conv.weight", "bn.bias"], ["v0"]),
+        node("Relu", ["v0"], ["v1"]),
+        node(
+            "BatchNormalization",
+            ["v1", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"],
+            ["v2"],
+            epsilon=1e-3,
+        ),
+        node("Conv", ["v2", "deep.weight"], ["v3"]),
+        node("Flatten", ["v3"], ["v4"]),
+        node("Gemm", ["v4", "fc.weight", "fc.bias"], ["v5"], transB=1),
+        node("Gemm", ["v5", "mix.weight", "mix.bias"], ["v6"], transB=1),
+        node("Gemm", ["v6", "again.weight"], ["v7"], transB=1),
+        node("Gather", ["v7", "order"], ["output"], axis=1),
+    ]
+    given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, 6, 6])
+    wanted = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 5])
+    graph = helper.make_graph(nodes, "n", [given], [wanted])
+    made: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    ).SerializeToString()
+    return made
+
+
+def golden_tensors() -> list[CodedTensor]:
+    """Numbers from small sums, so that they need no random generator."""
+    count = np.arange
+    deep = (count(32) * 7 % 15 - 7).reshape(4, 2, 2, 2)
+    fc = np.where(count(180) % 11 == 0, count(180) // 11 % 4, 0).reshape(5, 36)
+    mix = (count(25) * 11 % 31 - 15).reshape(5, 5)
+    spare = np.where(count(24) % 5 == 1, count(24) - 9, 0).reshape(4, 6)
+    kernels = Half.of(np.float32([[0.5, -0.25], [0.125, 1.0], [0.75, 0.0625], [-1.5, 0.375]]))
+    filters, shared = Half.of(np.float32([0.5, -0.75])), Half.of(np.float32([0.0, -0.5, 0.25, 3e-3]))
+    small = np.float32([3e-6, -1.5e-6, 0.0, 1e-6, 2.25e-6])
+    return [
+        CodedTensor("conv.weight", (count(18) * 5 % 7 % 2).reshape(2, 1, 3, 3), "sign", ("pattern",), filters, codec="bitmap"),
+        float_codes("bn.bias", np.float32([0.25, -0.5]), "float16", ("keep",), "dense"),
+        float_codes("norm.weight", np.float32([1.5, -0.3]), "float16", ("keep",), "dense"),
+        CodedTensor("norm.bias", np.array([100, -127]), "integer", ("linear",), Half.of(np.float32(1e-2)), codec="dense"),
+        CodedTensor("deep.weight", deep, "integer", ("prune", "linear"), kernels, codec="dense_huffman"),
+        CodedTensor("fc.weight", fc, "codebook", ("prune", "share"), Half.of(np.float32(2.0)), shared, codec="relative_index:3"),
+        float_codes("fc.bias", np.float32([0.1, -0.2, 1e3, 1e-10, 0.0]) * np.float32(1e-3), "float32", ("keep",), "dense"),
+        CodedTensor("mix.weight", mix, "integer", ("linear",), Half.of(np.float32(1e-6)), codec="dense_ans"),
+        float_codes("mix.bias", small, "float16", ("keep",), "bitmap"),
+        CodedTensor("order", np.array([4, 2, 0, 1, 3]), "int64", codec="dense"),
+        *[CodedTensor(f"spare.{name}", spare, "integer", ("linear",), codec=name) for name in CODECS],
+        CodedTensor("spare.empty", np.zeros((0, 3), np.int64), "integer", ("linear",), codec="dense"),
+    ]  # fmt: skip
+
+
+def golden_model() -> PackedModel:
+    """The whole."""
+    encoded = [encode_tensor(tensor) for tensor in golden_tensors()]
+    header = Header(
+        network="golden",
+        params=1234,
+        tensors=tuple(entry for entry, _ in encoded),
+        input=InputSpec((1, 6, 6), (0.5,), (0.25,)),
+        classes=("null", "eins", "zwei", "drei", "größer"),
+        norms=(
+            NormEntry("bn", bias="conv.bias"),
+            NormEntry("norm", 1e-3, folded=False, tracked=False),
+        ),
+        zeros=(ZeroEntry("aux.weight", (3, 5)), ZeroEntry("aux.count", (), "int64")),
+        aliases={"again.weight": "mix.weight", "bn2.weight": "bn.weight"},
+        made={"sepnet": "0.1.0", "seed": 7, "top1": 0.5},
+    )
+    return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded])
+
+
+def write() -> None:
+    """The golden files."""
+    model = golden_model()
+    (GOLDEN / "v1.sepnet").write_bytes(model.to_bytes())
+    state = {
+        name: {"dtype": str(array.dtype), "shape": list(array.shape), "numbers": array.ravel().tolist()}
+        for name, array in state_dict(model).items()
+    }
+    expected = {"state": state, "output": OnnxRuntime(model).run(INPUT).tolist()}
+    lines = json.dumps(expected).replace('}, "', '},\n"').replace('"output"', '\n"output"')
+    (GOLDEN / "v1.json").write_text(lines + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

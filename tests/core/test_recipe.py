@@ -1,0 +1,237 @@
+"""Recipes: every mistake names its key, the digest is stable, and epochs stretch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sepnet.core.errors import RecipeError, UsageError
+from sepnet.core.plan import make_plan
+from sepnet.core.recipe import Recipe, Rest, Rule, Stage, TrainOptions, load_recipe, recipe_names, train_options
+from sepnet.networks import build
+from sepnet.schemes import SCHEMES
+from sepnet.steps.compress import with_epochs
+from sepnet.steps.inspect import inspect
+from sepnet.training.parametrized import sites
+
+GOOD = """
+title = "prune, then quantize"
+description = "words"
+[train]
+lr = 0.05
+batch = 32
+[[rule]]
+layers = ["fc*"]
+kinds = ["fc"]
+codec = "dense"
+schemes = [{ scheme = "prune", sparsity = 0.9 }, { scheme = "linear", bits = 4 }]
+[[stage]]
+name = "a"
+start = ["prune"]
+epochs = 3
+[[stage]]
+name = "b"
+start = ["linear"]
+epochs = 1
+train = { lr = 0.01 }
+"""
+PRUNE, LINEAR, SHARE = {"scheme": "prune", "sparsity": 0.5}, {"scheme": "linear"}, {"scheme": "share"}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_is_read_whole(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, GOOD))
+    assert (recipe.name, recipe.title, recipe.description) == ("mine", "prune, then quantize", "words")
+    assert recipe.rule[0] == Rule(
+        ({"scheme": "prune", "sparsity": 0.9}, {"scheme": "linear", "bits": 4}), ("fc*",), ("fc",), "dense"
+    )
+    assert recipe.rest == Rest()
+    assert recipe.options(recipe.stage[0]) == TrainOptions(lr=0.05, batch=32)
+    assert recipe.options(recipe.stage[1]) == TrainOptions(lr=0.01, batch=32)
+    assert load_recipe(recipe) is recipe and load_recipe(str(tmp_path / "mine.toml")) == recipe
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ('title = "prune, then quantize"', "", ["title"]),
+        ("lr = 0.05", 'lr = "fast"', ["lr", "float", "stage 'a'"]),
+        ("lr = 0.05", "lr = 0", ["lr = 0", "out of range"]),
+        ("lr = 0.05", "lr = nan", ["lr = nan", "out of range"]),
+        ("lr = 0.05", "lr = inf", ["lr = inf", "out of range"]),
+        ("lr = 0.05", "learning_rate = 1", ["learning_rate", "stage 'a'"]),
+        ("batch = 32", "batch = 0", ["batch = 0"]),
+        ("batch = 32", "batch = 1.5", ["batch", "int"]),
+        ("batch = 32", "batch = true", ["batch", "int"]),
+        ("batch = 32", 'optimizer = "lion"', ["optimizer", "lion"]),
+        ("batch = 32", "distill = 1.5", ["distill = 1.5"]),
+        ("batch = 32", "label_smoothing = 1.0", ["label_smoothing = 1.0"]),
+        ("batch = 32", "warmup = -1", ["warmup = -1"]),
+        ("batch = 32", "shift = -1", ["shift = -1"]),
+        ("batch = 32", "weight_decay = nan", ["weight_decay = nan"]),
+        ("train = { lr = 0.01 }", "train = { lrr = 0.01 }", ["lrr", "stage 'b'"]),
+        ("train = { lr = 0.01 }", "lr = 0.01", ["lr", "stage"]),
+        ("[[rule]]", "[[rules]]", ["rules"]),
+        ("codec =", "codek =", ["codek", "rule"]),
+        ('layers = ["fc*"]', 'layers = "fc*"', ["layers", "array"]),
+        ("schemes = [", "schemas = [", ["schemas"]),
+        ("epochs = 3", "epochs = -3", ["epochs = -3", "stage 'a'"]),
+        ("epochs = 3", "epochs = 3.5", ["epochs", "int"]),
+        ('start = ["prune"]', 'start = ["prun"]', ["'prun'", "no rule uses", "stage 'a'", "keep, linear, prune"]),
+        ('start = ["prune"]', 'start = ["linear"]', ["'linear'", "twice"]),
+        ('start = ["prune"]', "start = []", ["stage 'b'", "'linear' before 'prune'", "prune -> linear"]),
+        ('name = "b"', 'name = "a"', ["'a'", "two rows"]),
+        ('name = "b"', 'name = "packed"', ["'packed'", "two rows"]),
+        ('name = "b"', 'name = "float"', ["'float'", "two rows"]),
+        ("[[rule]]", "[[rule", ["not valid TOML", "line"]),
+        ('{ scheme = "prune", sparsity = 0.9 }', "7", ["schemes", "object"]),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    assert GOOD.count(old) == 1
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(path)
+    assert raised.value.exit_code == 2 and "\n" not in str(raised.value)
+    for word in [*words, "mine"]:
+        assert word in str(raised.value)
+
+
+def test_a_scheme_name_that_is_no_text(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, 'title = "t"\n[[rule]]\nschemes = [{ scheme = ["prune"] }]\n'))
+    assert recipe.rule[0].schemes == ({"scheme": ["prune"]},)  # the plan refuses it, see test_plan.py
+
+
+@pytest.mark.parametrize("name", ["no-such", "no/such.toml", "", ".", "sepnet"])
+def test_no_such_recipe_lists_the_shelf(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"neither a readable file nor one of .*lenet300-mnist"):
+        load_recipe(name)
+
+
+def test_a_folder_or_binary_file_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00title")
+    for name in ("folder.toml", "binary.toml"):
+        with pytest.raises(RecipeError, match=name):
+            load_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "starts, error",
+    [
+        ([["prune"], ["share"]], ""),
+        ([["prune", "share"]], ""),
+        ([["share", "prune"]], ""),
+        ([["prune"]], ""),
+        ([], ""),
+        ([["share"]], "'share' before 'prune'"),
+        ([["share"], ["prune"]], "'share' before 'prune'"),
+        ([["linear"], ["prune"], ["share"]], ""),
+        ([["linear", "share"], ["prune"]], "'share' before 'prune'"),
+        ([["prune"], ["prune"]], "twice"),
+        ([["prune", "prune"]], "twice"),
+    ],
+)
+def test_schemes_of_a_chain_start_in_its_order(starts: list[list[str]], error: str) -> None:
+    stages = tuple(Stage(f"s{at}", tuple(names)) for at, names in enumerate(starts))
+    recipe = Recipe("t", rule=(Rule((PRUNE, SHARE)), Rule((LINEAR,))), stage=stages)
+    if error:
+        with pytest.raises(RecipeError, match=error):
+            load_recipe(recipe)
+    else:
+        assert load_recipe(recipe) is recipe
+
+
+def test_the_order_holds_for_the_rest_too() -> None:
+    recipe = Recipe("t", rest=Rest(weights=(PRUNE, LINEAR)), stage=(Stage("s", ("linear",)),))
+    with pytest.raises(RecipeError, match="'linear' before 'prune'"):
+        load_recipe(recipe)
+
+
+@pytest.mark.parametrize("settings", [{"lr": True}, {"lr": "0.1"}, {"mirror": 1}, {"no_such": 1}], ids=str)
+def test_train_options_of_the_wrong_type(settings: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=f"^--set: .*{next(iter(settings))}"):
+        train_options(settings, "--set")
+
+
+def test_digest_is_the_same_everywhere() -> None:
+    """In another process, whose strings hash differently, and whatever the order of the keys."""
+    code = "from sepnet.core.recipe import load_recipe; print(load_recipe('lenet300-mnist').digest())"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert other == load_recipe("lenet300-mnist").digest() and len(other) == 8 and int(other, 16) >= 0
+    turned = Recipe("t", train={"lr": 0.1, "batch": 3}), Recipe("t", train={"batch": 3, "lr": 0.1})
+    assert turned[0].digest() == turned[1].digest()
+
+
+def test_digest_of_an_empty_recipe_stays() -> None:
+    """Packed files name the digest of their recipe, so a change of it is a change of the format's meaning."""
+    assert Recipe("t").digest() == Recipe("other", description="d", name="n").digest() == EMPTY_DIGEST
+
+
+EMPTY_DIGEST = "634408fd"
+
+
+def test_digest_changes_with_everything_that_counts() -> None:
+    base = Recipe("t", rule=(Rule((PRUNE, LINEAR)),), stage=(Stage("a", ("prune",), 2),), train={"lr": 0.1})
+    replace = msgspec.structs.replace
+    others = [
+        replace(base, rule=(Rule((LINEAR,)),)),
+        replace(base, rule=(Rule(({**PRUNE, "sparsity": 0.51}, LINEAR)),)),
+        replace(base, rule=(Rule((PRUNE, LINEAR), ("fc1",)),)),
+        replace(base, rule=(Rule((PRUNE, LINEAR), kinds=("fc",)),)),
+        replace(base, rule=(Rule((PRUNE, LINEAR), codec="dense"),)),
+        replace(base, rule=(Rule((PRUNE, LINEAR)), Rule((LINEAR,), ("x",)))),
+        replace(base, rest=Rest(weights=(LINEAR,))),
+        replace(base, rest=Rest(biases=(LINEAR,))),
+        replace(base, stage=(Stage("a", ("prune",), 3),)),
+        replace(base, stage=(Stage("a", (), 2),)),
+        replace(base, stage=(Stage("a", ("prune",), 2, {"lr": 0.2}),)),
+        replace(base, train={"lr": 0.2}),
+        replace(base, train={}),
+    ]
+    digests = [recipe.digest() for recipe in (base, *others)]
+    assert len(set(digests)) == len(digests)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 50), max_size=6), st.integers(0, 200))
+def test_epochs_are_shared_in_proportion(epochs: list[int], total: int) -> None:
+    recipe = Recipe("t", stage=tuple(Stage(f"s{at}", epochs=count) for at, count in enumerate(epochs)))
+    found = [stage.epochs for stage in with_epochs(recipe, total).stage]
+    assert with_epochs(recipe, None) is recipe
+    for before, after in zip(epochs, found, strict=True):
+        assert (after > 0) == (before > 0 and total > 0)
+        assert after == 0 or abs(after - total * before / sum(epochs)) <= 1
+    assert with_epochs(recipe, sum(epochs)).stage == recipe.stage
+
+
+def test_epochs_below_zero() -> None:
+    with pytest.raises(UsageError, match="epochs = -1"):
+        with_epochs(Recipe("t"), -1)
+
+
+def test_the_shelf_is_what_is_in_recipes() -> None:
+    files = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    assert recipe_names() == files and files
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_on_the_shelf_fits_its_network(name: str) -> None:
+    """The network is what stands before the first "-"."""
+    prefix = name.split("-")[0]
+    model = build({"mixed": "mixed_cnn"}.get(prefix, prefix))
+    found = sites(model, inspect(model, model.input_shape))  # type: ignore[arg-type]
+    plan = make_plan(load_recipe(name), found, SCHEMES)
+    assert any(scheme.name != "keep" for weight in plan.weights for scheme in weight.schemes)
