@@ -22,7 +22,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sepnet.cli.commands import app
+from sepnet.cli import app
 from sepnet.core.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]

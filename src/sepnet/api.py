@@ -18,7 +18,7 @@ from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
-from sepnet.core.registry import Shelf
+from sepnet.core.registry import Shelf, require_torch
 from sepnet.core.runtime import Runtime
 from sepnet.core.score import Score
 
@@ -99,6 +99,7 @@ def inspect(model: nn.Module, input_shape: tuple[int, ...], name: str = "") -> N
     >>> report.params, report.macs
     (431080, 2293000)
     """
+    require_torch("sepnet.inspect")
     from sepnet.steps.inspect import inspect as step
 
     return step(model, input_shape, name or type(model).__name__)
@@ -126,6 +127,7 @@ def compress(
         data_dir: where named data sets are; default `$SEPNET_DATA`.
         progress, on_row: callbacks.
     """
+    require_torch("sepnet.compress")
     from sepnet.steps.compress import compress as step
     from sepnet.steps.inspect import inspect as inspect_step
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from sepnet.cli.commands import app
+from sepnet.cli import app
 from sepnet.networks import build
 from sepnet.training.weights import write_weights
 

@@ -73,7 +73,7 @@ def test_a_reader_that_has_had_enough() -> None:
 
 
 def test_opening_a_file_imports_no_torch() -> None:
-    code = "import sys; from sepnet.cli.commands import app; app(['info', sys.argv[1]], standalone_mode=False); sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
+    code = "import sys; from sepnet.cli import app; app(['info', sys.argv[1]], standalone_mode=False); sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code, str(FILE)], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -117,7 +117,18 @@ def test_compress_goes_on_to_the_same_bytes(
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_train_goes_on_to_the_same_bytes(run: Any, tmp_path: Path) -> None:
     def arguments(name: str) -> tuple[object, ...]:
-        return ("train", "mixed_cnn", "--data", "digits?holdout=900", "-o", tmp_path / name, "--epochs", 4, "--threads", 1)
+        return (
+            "train",
+            "mixed_cnn",
+            "--data",
+            "digits?holdout=900",
+            "-o",
+            tmp_path / name,
+            "--epochs",
+            4,
+            "--threads",
+            1,
+        )
 
     assert run(*arguments("whole")).code == 0
     interrupted(arguments("w"), tmp_path / "w.checkpoint")

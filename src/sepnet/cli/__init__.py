@@ -1,5 +1,7 @@
 """The command-line door: parses, calls steps, prints.  It computes nothing."""
 
-from sepnet.cli.commands import main
+from sepnet.cli import network_commands  # isort: skip  (the order of the imports is the order in --help)
+from sepnet.cli import file_commands
+from sepnet.cli.app import app, main
 
-__all__ = ["main"]
+__all__ = ["app", "file_commands", "main", "network_commands"]

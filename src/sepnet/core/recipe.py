@@ -158,7 +158,7 @@ def load_recipe(recipe: str | Path | Recipe) -> Recipe:
     """A recipe by shelf name or path.  Raises `RecipeError` naming the key that is wrong.
 
     >>> load_recipe("lenet300-mnist").stage[0].name
-    'prune'
+    'pruned'
     """
     if isinstance(recipe, Recipe):
         return _checked(recipe)

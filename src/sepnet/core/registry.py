@@ -7,12 +7,13 @@ no import and a variant that needs torch is only imported when it is asked for.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar, cast
 
-from sepnet.core.errors import UnknownNameError
+from sepnet.core.errors import MissingExtraError, UnknownNameError
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "require_torch"]
 
 T = TypeVar("T")
 
@@ -51,3 +52,9 @@ class Shelf(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def require_torch(what: str) -> None:
+    """Raise `MissingExtraError` with a hint when torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(what, "torch", "torch")

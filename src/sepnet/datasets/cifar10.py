@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import DataError
@@ -114,8 +115,6 @@ def read_mosaic(path: Path) -> Pixels:
     Raises:
         DataError: no such file, broken, or another size than 3200 x 3200.
     """
-    from PIL import Image
-
     try:
         with Image.open(path) as image:
             if image.size != (MOSAIC_SIDE, MOSAIC_SIDE):

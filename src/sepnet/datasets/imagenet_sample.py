@@ -10,6 +10,7 @@ import numpy as np
 
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import DataError
+from sepnet.datasets.images import check_crop, read_crop
 from sepnet.datasets.normalization import mean_and_std
 
 __all__ = ["imagenet_sample"]
@@ -43,8 +44,6 @@ def imagenet_sample(
         DataError: a file that is missing or broken, by its name.
         UsageError: sizes or names that cannot be.
     """
-    from sepnet.datasets.images import check_crop, read_crop
-
     mean, std = mean_and_std(normalize)
     check_crop(resize, size, interpolation)
     folder = Path(data_dir) / "imagenet-sample"

@@ -71,9 +71,10 @@ class SqueezeNet(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(dropout), last, nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight) if module is not last else nn.init.normal_(last.weight, 0, 0.01)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+                nn.init.kaiming_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(last.weight, 0.0, 0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, num_classes), after the last ReLU, so none is negative."""

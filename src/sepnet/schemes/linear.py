@@ -67,7 +67,7 @@ def best_step(weight: torch.Tensor, largest: int) -> torch.Tensor:
     Zeros do not count: they cost nothing at any step.  A stored step is a binary16 number, so the candidates are too.
 
     >>> round(float(best_step(torch.tensor([-1.0, 0.0, 1.0, 0.5]), 7)), 3)
-    0.143
+    0.14
     """
     values = weight[weight != 0]
     if values.numel() == 0:

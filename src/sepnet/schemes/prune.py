@@ -71,7 +71,7 @@ class Prune(Scheme, frozen=True):
         """Sparsity at `time`, 0 to 1 of the stage.
 
         >>> [round(Prune(sparsity=0.9, schedule="cubic", ramp=1.0).sparsity_at(0.9, t), 3) for t in (0.0, 0.5, 1.0)]
-        [0.0, 0.788, 0.9]
+        [0.0, 0.787, 0.9]
         >>> [round(Prune(sparsity=0.99, schedule="iterative", rounds=2, ramp=1.0).sparsity_at(0.99, t), 3) for t in (0, 0.6)]
         [0.9, 0.99]
         """

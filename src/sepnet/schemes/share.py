@@ -67,7 +67,7 @@ def kmeans(numbers: np.ndarray, entries: int, rounds: int) -> tuple[np.ndarray, 
 
     Empty clusters are dropped, so there may be fewer centroids than asked for.
 
-    >>> kmeans(np.float32([0.0, 0.1, 0.9, 1.0]), 2, 10)[0].round(3).tolist()
+    >>> kmeans(np.float32([0.0, 0.1, 0.9, 1.0]), 2, 10)[0].astype(float).round(3).tolist()
     [0.05, 0.95]
     """
     if numbers.size == 0:

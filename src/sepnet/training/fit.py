@@ -93,6 +93,10 @@ class Fit:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             loss = self._loss(images, labels)
+            if not loss.requires_grad:
+                raise NetworkError(
+                    f"stage {self.stage!r}: every weight is frozen, there is nothing to train; say epochs = 0"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

@@ -45,9 +45,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_into(model: nn.Module, path: Path) -> None:
-    """Load a weights file strictly.  Raises `WeightsError` that says which names or shapes do not fit."""
+    """Load a weights file strictly.  Raises `WeightsError` that says which names or shapes do not fit.
+
+    Files older than `num_batches_tracked` lack it; as torch does, its counters then stay as they are.
+    """
     found, expected = read_weights(path), model.state_dict()
-    missing = sorted(set(expected) - set(found))
+    missing = sorted(name for name in set(expected) - set(found) if not name.endswith("num_batches_tracked"))
     extra = sorted(set(found) - set(expected))
     if missing or extra:
         parts = [f"lacks {_some(missing)}"] * bool(missing) + [f"has {_some(extra)} which the network does not"] * bool(
@@ -55,7 +58,7 @@ def load_into(model: nn.Module, path: Path) -> None:
         )
         raise WeightsError(f"{path} is of another network: it {' and '.join(parts)}")
     for name, tensor in expected.items():
-        if found[name].shape != tensor.shape:
+        if name in found and found[name].shape != tensor.shape:
             raise WeightsError(
                 f"{path} is of another network: {name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}"
             )

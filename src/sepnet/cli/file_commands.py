@@ -1,0 +1,103 @@
+"""The commands that work on packed files: info, evaluate, run, unpack.  None needs torch, but to evaluate a network.
+
+Steps are imported when their command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sepnet.cli.app import Data, DataDir, File, Json, command
+from sepnet.core.errors import UsageError
+from sepnet.core.registry import require_torch
+
+__all__ = ["evaluate", "info", "run", "unpack"]
+
+
+@command("sepnet info lenet5.sepnet")
+def info(file: File, as_json: Json = False) -> None:
+    """Show what is inside a packed file, byte for byte."""
+    from sepnet.cli import terminal
+    from sepnet.core.packed_model import PackedModel
+    from sepnet.steps.info import info as step
+
+    report = step(PackedModel.read(file))
+    terminal.print_json(terminal.info_json(report)) if as_json else terminal.print_info(report, str(file))
+
+
+@command("sepnet evaluate lenet5.sepnet --data mnist --data-dir data")
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(metavar="FILE|NET", help="A packed file, or a network together with --weights.")
+    ],
+    data: Data,
+    weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Measure top-1, top-5 and loss on the test split."""
+    from sepnet.cli import terminal
+    from sepnet.core.packed_model import PackedModel
+    from sepnet.datasets import load
+    from sepnet.steps.evaluate import evaluate as step
+
+    if weights is None:
+        if not target.endswith(".sepnet") and not os.path.isfile(target):
+            raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
+        packed = PackedModel.read(target)
+        loaded = load(data, data_dir)
+        with terminal.Progress() as progress:
+            score = step(packed, loaded, progress=progress.tick)
+    else:
+        require_torch("sepnet evaluate a network")
+        from sepnet.networks import build
+        from sepnet.steps.evaluate_network import evaluate_network
+        from sepnet.training.weights import load_into
+
+        model = build(target)
+        load_into(model, weights)
+        score = evaluate_network(model, load(data, data_dir))
+    terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
+
+
+@command("sepnet run lenet5.sepnet seven.png --topk 3")
+def run(
+    file: File,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files; resized and converted to what the network takes."),
+    ],
+    topk: Annotated[int, typer.Option("--topk", metavar="K", min=1, help="Classes to show an image.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Classify images with a packed file.  Needs no torch."""
+    from sepnet.cli import terminal
+    from sepnet.core.packed_model import PackedModel
+    from sepnet.steps.run import run as step
+
+    predictions = step(PackedModel.read(file), images, topk)
+    terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
+
+
+@command("sepnet unpack lenet5.sepnet -o lenet5.safetensors")
+def unpack(
+    file: File,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where the state dict goes (safetensors, float32).")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write the weights as a state dict that the network's own class loads strictly."""
+    from sepnet.cli import terminal
+    from sepnet.core.packed_model import PackedModel
+    from sepnet.steps.unpack import unpack as step
+
+    step(PackedModel.read(file), output)
+    size = output.stat().st_size
+    terminal.print_json({"output": str(output), "bytes": size}) if as_json else terminal.note(
+        f"{output}: {size:,} bytes"
+    )
