@@ -1,69 +1,66 @@
 """Train two networks on scikit-learn's handwritten digits, compress them, and run what came out.
 
-`make demo` runs this; it leaves the packed files and their reports in demo/.
+`make demo` runs this.  It types the commands that a user would type, and leaves the packed files and their reports in demo/.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import torch
+from PIL import Image
 
 from sepnet.cli import terminal
-from sepnet.core.recipe import TrainOptions, load_recipe
 from sepnet.datasets import load
-from sepnet.networks import build
-from sepnet.steps.compress import compress
-from sepnet.steps.info import info
-from sepnet.steps.inspect import inspect
-from sepnet.steps.report import write_report
-from sepnet.steps.train import train
-from sepnet.training.weights import write_weights
+from sepnet.steps.compress import StageRow
 
 OUT = Path("demo")
-JOBS = (
-    ("lenet5", "lenet5-digits", 12, TrainOptions(lr=0.02, batch=64, shift=1, weight_decay=1e-4)),
-    ("mixed_cnn", "mixed-digits-pattern", 20, TrainOptions(optimizer="adamw", lr=0.005, batch=64, shift=1)),
-)
+JOBS = {
+    "lenet5": ("lenet5-digits", 12, ["lr=0.02", "weight_decay=1e-4"]),
+    "mixed_cnn": ("mixed-digits-pattern", 20, ["optimizer=adamw", "lr=0.005"]),
+}
+
+
+def sepnet(*arguments: str) -> Any:
+    """Show a command, run it, and return what it prints as JSON."""
+    terminal.note("\n$ sepnet " + " ".join(arguments))
+    done = subprocess.run([sys.executable, "-m", "sepnet", *arguments, "--json"], stdout=subprocess.PIPE)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return json.loads(done.stdout)
 
 
 def main() -> None:
-    """Run both jobs and print one table each."""
+    """Run both jobs, classify three images with what came out, and end with one table each."""
     started = time.perf_counter()
     OUT.mkdir(exist_ok=True)
-    data = load("digits")
     tables = []
-    for name, recipe_name, epochs, options in JOBS:
-        terminal.note(
-            f"{name}: train {epochs} epochs on {len(data.train):,} digits, then compress by recipe {recipe_name}"
+    for net, (recipe, epochs, settings) in JOBS.items():
+        weights, packed = str(OUT / f"{net}.safetensors"), OUT / f"{recipe}.sepnet"
+        options = [part for setting in [*settings, "batch=64", "shift=1"] for part in ("--set", setting)]
+        sepnet("train", net, "--data", "digits", "--epochs", str(epochs), *options, "-o", weights, "--restart")
+        report = str(packed.with_suffix(".html"))
+        given = ["--weights", weights, "--data", "digits", "--recipe", recipe]
+        places = ["-o", str(packed), "--stages", str(OUT), "--report", report]
+        result = sepnet("compress", net, *given, *places, "--restart")
+        tables.append((packed, report, [StageRow(**row) for row in result["stages"]]))
+    test = load("digits").test
+    images = []
+    for at in range(3):
+        images.append(str(OUT / f"digit-{test.labels[at]}.png"))
+        Image.fromarray(test.images[at, 0]).save(images[-1])
+    for prediction in sepnet("run", str(tables[0][0]), *images, "--topk", "1"):
+        best = prediction["guesses"][0]
+        terminal.note(f"{prediction['image']}: class {best['label']}, {best['probability']:.1%}")
+    for packed, report, rows in tables:
+        terminal.print_rows(
+            rows, f"\n{packed}: {packed.stat().st_size:,} bytes, opens without PyTorch; report {report}"
         )
-        torch.manual_seed(0)
-        network = build(name)
-        recipe = load_recipe(recipe_name)
-        packed_path = OUT / f"{recipe_name}.sepnet"
-        with terminal.Progress() as progress:
-            trained = train(network, data, options, epochs, progress=progress.tick)
-            write_weights(OUT / f"{name}.safetensors", trained.model.state_dict())
-            report = inspect(trained.model, data.input_shape, name)
-            done = compress(
-                trained.model,
-                recipe,
-                data,
-                report,
-                progress=progress.tick,
-                write=lambda packed, path=packed_path: packed.write(path),
-            )
-        for stage, packed in done.stages.items():
-            packed.write(OUT / f"{recipe_name}.{stage}.sepnet")
-        write_report(OUT / f"{recipe_name}.html", recipe, done.rows, info(done.packed), "digits")
-        tables.append((done.rows, f"\n{name}: {recipe.title}", packed_path))
-    for rows, title, path in tables:
-        terminal.print_rows(rows, title)
-        terminal.note(
-            f"{path}: {path.stat().st_size:,} bytes; report {path.with_suffix('.html')}; look inside with .venv/bin/sepnet info {path}"
-        )
-    terminal.note(f"\n{time.perf_counter() - started:.0f} seconds")
+    terminal.note(f"\n{time.perf_counter() - started:.0f} seconds; look inside: .venv/bin/sepnet info {tables[0][0]}")
 
 
 if __name__ == "__main__":

@@ -132,6 +132,10 @@ def compress(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a report that opens in any browser (.html).")
     ] = None,
+    stages: Annotated[
+        Path | None,
+        typer.Option("--stages", metavar="DIR", help="Write the packed file of each stage into this folder."),
+    ] = None,
     data_dir: DataDir = None,
     log: Log = None,
     resume: Resume = False,
@@ -146,6 +150,7 @@ def compress(
     import torch
 
     from sepnet.core.files import check_writable
+    from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.datasets import load
     from sepnet.networks import build
@@ -156,7 +161,7 @@ def compress(
     from sepnet.training.checkpoint import Checkpoint, fingerprint
     from sepnet.training.weights import load_into
 
-    for path in filter(None, (output, report, log)):
+    for path in filter(None, (output, report, log, stages and stages / "stage.sepnet")):
         check_writable(path)
     plan = load_recipe(recipe)
     model = build(net)
@@ -169,6 +174,11 @@ def compress(
         "epochs": "the recipe's" if epochs is None else epochs,
         "seed": seed,
     }
+
+    def keep(packed: PackedModel) -> PackedModel:
+        packed.write(output)
+        return PackedModel.read(output)
+
     checkpoint = Checkpoint(output, run, resume, restart)
     if threads:
         torch.set_num_threads(threads)
@@ -186,9 +196,12 @@ def compress(
             progress.tick,
             lines.epoch,
             lines.row,
-            lambda packed: packed.write(output),
+            keep,
         )
     checkpoint.remove()
+    if stages:
+        for name, packed in done.stages.items():
+            packed.write(stages / f"{output.stem}.{name}.sepnet")
     if report:
         write_report(report, plan, done.rows, info_step(done.packed), data)
     if as_json:

@@ -73,6 +73,11 @@ class Compressed:
     stages: dict[str, PackedModel]
 
 
+def through_bytes(packed: PackedModel) -> PackedModel:
+    """The model as a reader of its bytes sees it."""
+    return PackedModel.from_bytes(packed.to_bytes())
+
+
 def compress(
     model: nn.Module,
     recipe: Recipe,
@@ -84,7 +89,7 @@ def compress(
     progress: Progress = silent,
     on_epoch: Callable[[EpochLog], None] = lambda _: None,
     on_row: Callable[[StageRow], None] = lambda _: None,
-    write: Callable[[PackedModel], None] = lambda _: None,
+    keep: Callable[[PackedModel], PackedModel] = through_bytes,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -97,7 +102,7 @@ def compress(
         seed: of everything random.
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
         progress, on_epoch, on_row: callbacks.
-        write: called with the packed model before it is scored, to put it where the user wants it.
+        keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
 
     Raises:
         RecipeError: the recipe does not fit the network.  NetworkError: it cannot be exported, or training diverges.
@@ -123,7 +128,7 @@ def compress(
         work.run_stage(index, stage, checkpoint, progress, on_epoch)
         if stage.epochs or stage.start:
             work.add_row(work.stage_row(stage.name), on_row)
-    return work.finish(on_row, write, progress)
+    return work.finish(on_row, keep, progress)
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
@@ -256,7 +261,7 @@ class _Work:
         return self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
 
     def finish(
-        self, on_row: Callable[[StageRow], None], write: Callable[[PackedModel], None], progress: Progress
+        self, on_row: Callable[[StageRow], None], keep: Callable[[PackedModel], PackedModel], progress: Progress
     ) -> Compressed:
         """Apply what is left of the plan, pack with the smallest codecs, write, read back, score."""
         self.network.start_rest()
@@ -268,9 +273,8 @@ class _Work:
             raise SepnetError(
                 f"the packed file would take {packed.bytes} bytes, the float parameters take {self.report.bytes}: recipe {self.recipe.name!r} does not compress this network"
             )
-        write(packed)
+        again = keep(packed)
         progress(Tick("pack", 1, 1))
-        again = PackedModel.from_bytes(packed.to_bytes())
         runtime = RUNTIMES["onnxruntime"](again)
         score = score_runtime(runtime, self.data, again.header.input, progress)
         row = self._row("packed", again, score.top1)
