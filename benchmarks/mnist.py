@@ -2,6 +2,7 @@
 
     SEPNET_DATA=... python benchmarks/mnist.py lenet300
     SEPNET_DATA=... python benchmarks/mnist.py lenet5
+    SEPNET_DATA=... python benchmarks/mnist.py lenet5 lenet5-han    only this recipe; the other rows stay
 
 Trains the float network (kept in runs/mnist/, so that a second call goes on from there), compresses it by the recipe of
 the record (zoo/NAME-mnist.sepnet) and by Han's pruning rates (the talk's table), and writes results/mnist_NAME.json and
@@ -39,8 +40,8 @@ def sepnet(*arguments: str) -> dict[str, Any]:
     return result
 
 
-def main(name: str) -> None:
-    """Train, compress, compare."""
+def main(name: str, *only: str) -> None:
+    """Train, compress (by the recipes in `only`, else by both), compare."""
     folder = ROOT / "runs" / "mnist"
     folder.mkdir(parents=True, exist_ok=True)
     weights, log = folder / f"{name}.safetensors", RESULTS / f"mnist_{name}_train.jsonl"
@@ -65,11 +66,14 @@ def main(name: str) -> None:
             *THREADS,
         )
     reference = sepnet("evaluate", name, "--weights", str(weights), "--data", "mnist")
-    rows = {}
+    before = RESULTS / f"mnist_{name}.json"
+    rows = json.loads(before.read_text())["result"] if only else {}
     for recipe, output in (
         (f"{name}-mnist", ROOT / "zoo" / f"{name}-mnist.sepnet"),
         (f"{name}-han", folder / f"{name}-han.sepnet"),
     ):
+        if only and recipe not in only:
+            continue
         log = RESULTS / f"mnist_{recipe}.jsonl"
         log.unlink(missing_ok=True)
         rows[recipe] = sepnet(
@@ -106,9 +110,9 @@ def main(name: str) -> None:
     save(
         f"mnist_{name}",
         f"python benchmarks/mnist.py {name}",
-        {"float": reference, **rows, "deep_compression_2016": {"bytes": size, "error": error}},
+        {**rows, "float": reference, "deep_compression_2016": {"bytes": size, "error": error}},
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
