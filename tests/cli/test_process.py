@@ -125,7 +125,7 @@ def test_train_goes_on_to_the_same_bytes(run: Any, tmp_path: Path) -> None:
             "-o",
             tmp_path / name,
             "--epochs",
-            4,
+            25,
             "--threads",
             1,
         )
