@@ -1,7 +1,8 @@
 """The command-line door: parses, calls steps, prints.  It computes nothing."""
 
-from sepnet.cli import network_commands  # isort: skip  (the order of the imports is the order in --help)
+from sepnet.cli import inspect_command  # isort: skip  (the order of the imports is the order in --help)
+from sepnet.cli import network_commands  # isort: skip
 from sepnet.cli import file_commands
 from sepnet.cli.app import app, main
 
-__all__ = ["app", "file_commands", "main", "network_commands"]
+__all__ = ["app", "file_commands", "inspect_command", "main", "network_commands"]

@@ -31,7 +31,10 @@ app = typer.Typer(
 
 Net = Annotated[
     str,
-    typer.Argument(metavar="NET", help="A catalogue name (lenet300, lenet5?num_classes=7) or package.module:function."),
+    typer.Argument(
+        metavar="NET",
+        help="A catalogue name (lenet300, lenet5?num_classes=7), package.module:function, torchvision:NAME, timm:NAME, or a .pt2 file (torch unpickles: only one that you trust).",
+    ),
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.sepnet).")]
 Data = Annotated[

@@ -32,10 +32,15 @@ def info(file: File, as_json: Json = False) -> None:
 @command("sepnet evaluate lenet5.sepnet --data mnist --data-dir data")
 def evaluate(
     target: Annotated[
-        str, typer.Argument(metavar="FILE|NET", help="A packed file, or a network together with --weights.")
+        str,
+        typer.Argument(
+            metavar="FILE|NET", help="A packed file, or a network (with --weights, unless it brings its own)."
+        ),
     ],
     data: Data,
-    weights: Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET, unless it brings its own.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -43,9 +48,10 @@ def evaluate(
     from sepnet.cli import terminal
     from sepnet.core.packed_model import PackedModel
     from sepnet.datasets import load
+    from sepnet.networks import brings_weights
     from sepnet.steps.evaluate import evaluate as step
 
-    if weights is None:
+    if weights is None and not brings_weights(target):
         if not target.endswith(".sepnet") and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
         packed = PackedModel.read(target)
@@ -59,7 +65,8 @@ def evaluate(
         from sepnet.training.weights import load_into
 
         model = build(target)
-        load_into(model, weights)
+        if weights is not None:
+            load_into(model, weights)
         score = evaluate_network(model, load(data, data_dir))
     terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
 

@@ -1,4 +1,4 @@
-"""The commands that need torch: inspect, train, compress.
+"""The commands that train: train, compress.
 
 Steps are imported when their command runs, so that `--help` is quick.
 """
@@ -14,31 +14,7 @@ from sepnet.cli.app import Data, DataDir, Json, Log, Net, Restart, Resume, Seed,
 from sepnet.core.errors import UsageError
 from sepnet.core.registry import require_torch
 
-__all__ = ["compress", "inspect", "train"]
-
-
-@command("sepnet inspect lenet5 --input-shape 1,28,28")
-def inspect(
-    net: Net,
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="Shape of one example; default the network's own."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show where a network's parameters are: a row a layer, totals by kind."""
-    from sepnet.cli import terminal
-
-    require_torch("sepnet inspect")
-    from sepnet.networks import build
-    from sepnet.steps.inspect import inspect as step
-
-    model = build(net)
-    shape = parse_shape(input_shape) if input_shape else getattr(model, "input_shape", None)
-    if shape is None:
-        raise UsageError(f"network {net!r} does not say its input shape; give it as --input-shape C,H,W")
-    report = step(model, shape, net)
-    terminal.print_json(terminal.network_json(report)) if as_json else terminal.print_network(report)
+__all__ = ["compress", "train"]
 
 
 @command("sepnet train lenet5 --data mnist --data-dir data --epochs 20 -o lenet5.safetensors")
@@ -106,12 +82,6 @@ def train(
 @command("sepnet compress lenet5 --weights lenet5.safetensors --data mnist --recipe lenet5-mnist -o lenet5.sepnet")
 def compress(
     net: Net,
-    weights: Annotated[
-        Path,
-        typer.Option(
-            "--weights", metavar="FILE", help="The trained weights: safetensors, or .pt holding only tensors."
-        ),
-    ],
     data: Data,
     recipe: Annotated[
         str,
@@ -122,6 +92,14 @@ def compress(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
     ],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="The trained weights: safetensors, or .pt holding only tensors; needed unless NET brings its own.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -153,7 +131,7 @@ def compress(
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.datasets import load
-    from sepnet.networks import build
+    from sepnet.networks import brings_weights, build
     from sepnet.steps.compress import compress as step
     from sepnet.steps.info import info as info_step
     from sepnet.steps.inspect import inspect as inspect_step
@@ -164,11 +142,14 @@ def compress(
     for path in filter(None, (output, report, log, stages and stages / "stage.sepnet")):
         check_writable(path)
     plan = load_recipe(recipe)
+    if weights is None and not brings_weights(net):
+        raise UsageError(f"network {net!r} has no trained weights; give them as --weights FILE")
     model = build(net)
-    load_into(model, weights)
+    if weights is not None:
+        load_into(model, weights)
     run: dict[str, str | int | float] = {
         "net": net,
-        "weights": fingerprint(weights),
+        "weights": fingerprint(weights or Path(net)) if weights or Path(net).is_file() else "the network's own",
         "data": data,
         "recipe": plan.digest(),
         "epochs": "the recipe's" if epochs is None else epochs,
@@ -211,19 +192,6 @@ def compress(
         terminal.note(
             f"{output}: {done.packed.bytes:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
         )
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """`"1,28,28"` to `(1, 28, 28)`."""
-    try:
-        shape = tuple(int(part) for part in text.lower().replace("x", ",").split(","))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise UsageError(
-            f"input shape {text!r}: expected positive integers with commas, such as 1,28,28 (the batch is not part of it)"
-        )
-    return shape
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from sepnet.core.errors import OutputError
-from sepnet.core.network import NetworkReport
 from sepnet.core.progress import Tick
 from sepnet.core.score import Score
 
@@ -79,59 +78,6 @@ def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 def shape_text(shape: Sequence[int]) -> str:
     """`(20, 1, 5, 5)` to "20x1x5x5"."""
     return "x".join(map(str, shape)) or "-"
-
-
-def print_network(report: NetworkReport) -> None:
-    """`inspect`: layers, then kinds."""
-    total = max(1, report.params)
-    rows = table(
-        f"{report.name}, input {shape_text(report.input_shape)}",
-        ["layer", "kind", "weight"],
-        ["params", "% of params", "macs", "bytes"],
-    )
-    for layer in report.layers:
-        share = f"{100 * layer.params / total:.2f}"
-        rows.add_row(
-            layer.name or "(network)",
-            layer.kind,
-            shape_text(layer.weight_shape),
-            f"{layer.params:,}",
-            share,
-            f"{layer.macs:,}",
-            f"{layer.bytes:,}",
-        )
-    rows.add_row("total", "", "", f"{report.params:,}", "100.00", f"{report.macs:,}", f"{report.bytes:,}", style="bold")
-    console().print(rows)
-    kinds = table("\nby kind", ["kind"], ["layers", "params", "% of params", "macs", "bytes"])
-    for kind in report.by_kind():
-        kinds.add_row(
-            kind.kind,
-            f"{kind.layers}",
-            f"{kind.params:,}",
-            f"{100 * kind.params / total:.2f}",
-            f"{kind.macs:,}",
-            f"{4 * kind.params:,}",
-        )
-    console().print(kinds)
-    if report.by_kind():
-        most = max(report.by_kind(), key=lambda kind: kind.params)
-        note(f"\nlook here: {most.kind} holds {100 * most.params / total:.1f} % of the parameters")
-
-
-def network_json(report: NetworkReport) -> dict[str, Any]:
-    """`inspect --json`."""
-    return {
-        "network": report.name,
-        "input_shape": list(report.input_shape),
-        "params": report.params,
-        "macs": report.macs,
-        "bytes": report.bytes,
-        "layers": [
-            {**dataclasses.asdict(layer), "percent": 100 * layer.params / max(1, report.params), "bytes": layer.bytes}
-            for layer in report.layers
-        ],
-        "kinds": [dataclasses.asdict(kind) for kind in report.by_kind()],
-    }
 
 
 def score_json(score: Score) -> dict[str, Any]:

@@ -13,6 +13,7 @@ __all__ = [
     "DataError",
     "FormatError",
     "MissingExtraError",
+    "MissingPackageError",
     "NetworkError",
     "OutputError",
     "RecipeError",
@@ -54,6 +55,17 @@ class MissingExtraError(UsageError):
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(f"{what} needs {package}, which is not installed; pip install 'sepnet[{extra}]'")
+
+
+class MissingPackageError(UsageError):
+    """A feature that needs a package of somebody else's, which sepnet does not install.
+
+    >>> str(MissingPackageError("network 'timm:vit'", "timm"))
+    "network 'timm:vit' needs timm, which is not installed; pip install timm"
+    """
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(f"{what} needs {package}, which is not installed; pip install {package}")
 
 
 class RecipeError(UsageError):

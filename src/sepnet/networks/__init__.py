@@ -7,10 +7,12 @@ Importing this shelf does not import torch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sepnet.core.errors import MissingExtraError, NetworkError, UnknownNameError
+from sepnet.core.errors import MissingExtraError, NetworkError, UnknownNameError, UsageError
 from sepnet.core.network import NetworkFactory
 from sepnet.core.registry import Shelf
 from sepnet.core.spec import Spec, call, find_function, parse
@@ -18,7 +20,7 @@ from sepnet.core.spec import Spec, call, find_function, parse
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "build"]
+__all__ = ["NETWORKS", "SOURCES", "brings_weights", "build", "outline"]
 
 NETWORKS: Shelf[NetworkFactory] = Shelf(
     "network",
@@ -58,12 +60,25 @@ NETWORKS: Shelf[NetworkFactory] = Shelf(
 )
 
 
+SOURCES: Shelf[Callable[[Spec], Any]] = Shelf(
+    "source of networks",
+    {
+        ".pt2": "sepnet.networks.from_pt2:from_pt2",
+        "timm": "sepnet.networks.from_timm:from_timm",
+        "torchvision": "sepnet.networks.from_torchvision:from_torchvision",
+    },
+)
+"""Where networks come from besides: what stands before the ":", or how the file's name ends, to a function of the spec."""
+
+
 def build(spec: str, **overrides: Any) -> nn.Module:
-    """Build a network from its name, or from the user's own function.
+    """Build a network from its name, from the user's own function, from another package, or from a file.
 
     Args:
-        spec: a catalogue name with optional arguments (`lenet5`, `lenet5?num_classes=7&dropout=0.3`), or
-            `package.module:function`, arguments likewise; the current directory is importable.  Values are Python
+        spec: a catalogue name with optional arguments (`lenet5`, `lenet5?num_classes=7&dropout=0.3`);
+            `package.module:function`, arguments likewise, the current directory is importable;
+            `torchvision:NAME` or `timm:NAME`, arguments likewise; or the path of a `.pt2` file that
+            `torch.export.save` wrote (which torch may unpickle: open only those you trust).  Values are Python
             literals, and strings where they are not.
         overrides: further arguments; they win over those in `spec`.
 
@@ -72,27 +87,79 @@ def build(spec: str, **overrides: Any) -> nn.Module:
 
     Raises:
         UnknownNameError: no such name; the message lists the choices.
-        UsageError: no such module or function, or arguments that it does not take.
+        UsageError: no such module or function, arguments that it does not take, or an `.onnx` file.
         NetworkError: the function raised, or returned something else than a `torch.nn.Module`.
-        MissingExtraError: torch is not installed.
+        MissingExtraError: torch is not installed.  MissingPackageError: torchvision or timm is not.
 
     >>> sum(p.numel() for p in build("lenet300?num_classes=7").parameters())
     266307
     """
-    request = parse(spec, "network")
-    if request.argument is None and request.name not in NETWORKS:
-        raise UnknownNameError("network", request.name, [*NETWORKS, "package.module:function"])
+    request = _parse(spec)
+    source = _source(request)
+    if source is None and request.argument is None and request.name not in NETWORKS:
+        forms = ("package.module:function", "torchvision:NAME", "timm:NAME", "FILE.pt2")
+        raise UnknownNameError("network", request.name, [*NETWORKS, *forms])
     try:
         from torch import nn
     except ImportError:
         raise MissingExtraError(f"building network {spec!r}", "torch", "torch") from None
+    request = dataclasses.replace(request, options={**request.options, **overrides})
+    if source is not None:
+        return _checked(SOURCES[source](request), request, nn.Module)
     function = NETWORKS[request.name] if request.argument is None else find_function(request, "network", NetworkError)
     if isinstance(function, nn.Module):
         raise NetworkError(
             f"network {spec!r}: found a {type(function).__name__} object; expected a function that makes one"
         )
-    request = dataclasses.replace(request, options={**request.options, **overrides})
     return _checked(call(function, request.options, request, "network", NetworkError), request, nn.Module)
+
+
+def outline(spec: str) -> nn.Module:
+    """Build a network with shapes only where that can be done: parameters on the meta device, no memory, no numbers.
+
+    The catalogue's can; those of torchvision and timm where they do not refuse.  Others are built as `build` does.
+    Errors as `build`'s.
+
+    >>> next(outline("vgg16").parameters()).device.type
+    'meta'
+    """
+    request = _parse(spec)
+    if request.name in NETWORKS or _source(request) in ("torchvision", "timm"):
+        with contextlib.suppress(ImportError):  # `build` says it better
+            from sepnet.networks.shapes_only import Outline
+
+            with contextlib.suppress(NetworkError), Outline():
+                return build(spec)
+    return build(spec)
+
+
+def brings_weights(spec: str) -> bool:
+    """Whether a network comes with trained weights: a `.pt2` file, `torchvision:…?weights=…`, `timm:…?pretrained=True`,
+    or the user's own function, which may load them.
+
+    >>> brings_weights("lenet5"), brings_weights("torchvision:resnet18?weights=DEFAULT"), brings_weights("nets/my.pt2")
+    (False, True, True)
+    """
+    request = _parse(spec)
+    source = _source(request)
+    if source == "torchvision":
+        return request.options.get("weights") is not None
+    return bool(request.options.get("pretrained")) if source == "timm" else bool(source or request.argument)
+
+
+def _parse(spec: str) -> Spec:
+    """As `parse`, but a path that ends like a network file is taken as it is."""
+    if spec.lower().endswith(".onnx"):
+        raise UsageError(
+            f"network {spec!r}: an .onnx file can be inspected; only networks of torch can be trained, evaluated and compressed"
+        )
+    return Spec(spec, spec) if spec.lower().endswith(".pt2") else parse(spec, "network")
+
+
+def _source(request: Spec) -> str | None:
+    if request.name.lower().endswith(".pt2"):
+        return ".pt2"
+    return request.name if request.argument is not None and request.name in SOURCES else None
 
 
 def _checked(built: Any, request: Spec, kind: type[nn.Module]) -> nn.Module:

@@ -13,22 +13,11 @@ import msgspec
 
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
+from sepnet.pages.page import page, table
 from sepnet.steps.compress import StageRow
 from sepnet.steps.info import FileReport
 
 __all__ = ["stage_chart", "write_report"]
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6570; --line: #d7dce1; --bar: #2f6fde; --paper: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa4ae; --line: #3a4149; --bar: #79a6ff; --paper: #15181c; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } p.big { font-size: 1.2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } .text { text-align: left; }
-svg { width: 100%; height: auto; max-width: 46rem; } svg text { fill: var(--ink); } svg rect { fill: var(--bar); }
-pre { overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); padding: .75rem; } .soft { color: var(--soft); }
-"""
 
 
 def write_report(path: Path, recipe: Recipe, rows: Sequence[StageRow], file: FileReport, data: str) -> None:
@@ -50,11 +39,7 @@ def write_report(path: Path, recipe: Recipe, rows: Sequence[StageRow], file: Fil
         "<h2>Recipe</h2>",
         f"<p>{html.escape(recipe.title)}</p><pre>{html.escape(msgspec.json.format(msgspec.json.encode(recipe)).decode())}</pre>",
     ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(file.network)}: sepnet report</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
-    write_bytes(path, page.encode())
+    write_bytes(path, page(f"{file.network}: sepnet report", body).encode())
 
 
 def stage_chart(rows: Sequence[StageRow]) -> str:
@@ -66,7 +51,7 @@ def stage_chart(rows: Sequence[StageRow]) -> str:
         label = f"{row.bytes:,} bytes, {row.top1:.2%}"
         bars.append(
             f'<text fill="#6b7680" x="96" y="{top + 16}" text-anchor="end">{html.escape(row.stage)}</text>'
-            f'<rect fill="#2f6fde" x="104" y="{top}" width="{width:.1f}" height="22" rx="3"/><text fill="#6b7680" x="{112 + width:.1f}" y="{top + 16}">{label}</text>'
+            f'<rect class="bar" fill="#2f6fde" x="104" y="{top}" width="{width:.1f}" height="22" rx="3"/><text fill="#6b7680" x="{112 + width:.1f}" y="{top + 16}">{label}</text>'
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 {len(rows) * height + 8}" role="img" '
@@ -79,7 +64,7 @@ def _stages(rows: Sequence[StageRow]) -> str:
         [row.stage, f"{row.kept:.2%}", f"{row.bytes:,}", f"{row.ratio:.1f}×", f"{row.top1:.2%}", f"{row.ms:.3f}"]
         for row in rows
     ]
-    return _table(["stage", "params kept", "bytes on disk", "ratio", "top-1", "ms an image"], 1, lines)
+    return table(["stage", "params kept", "bytes on disk", "ratio", "top-1", "ms an image"], 1, lines)
 
 
 def _tensors(file: FileReport) -> str:
@@ -98,16 +83,4 @@ def _tensors(file: FileReport) -> str:
     lines.append(["graph", "", "", "deflate", "", "", f"{file.graph_bytes:,}"])
     lines.append(["header", "", "", "deflate", "", "", f"{file.header_bytes + file.fixed_bytes:,}"])
     lines.append(["file", "", "", "", "", "", f"{file.bytes:,}"])
-    return _table(["tensor", "shape", "scheme", "codec", "bits", "kept", "bytes"], 4, lines)
-
-
-def _table(names: Sequence[str], texts: int, lines: Sequence[Sequence[str]]) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        kinds = [' class="text"' if at < texts else "" for at in range(len(cells))]
-        return (
-            "<tr>"
-            + "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
-            + "</tr>"
-        )
-
-    return f'<div class="wide"><table><thead>{row(names, "th")}</thead><tbody>{"".join(row(line, "td") for line in lines)}</tbody></table></div>'
+    return table(["tensor", "shape", "scheme", "codec", "bits", "kept", "bytes"], 4, lines)

@@ -195,7 +195,7 @@ def check_classes(model: nn.Module, data: Dataset) -> None:
     still = copy.deepcopy(model).eval()
     try:
         outputs = still(torch.zeros(2, *data.input_shape))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever the user's forward raises
         raise NetworkError(
             f"the network does not take images of {data.name} {list(data.input_shape)}: {' '.join(str(error).split())[:200]}"
         ) from error

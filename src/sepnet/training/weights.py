@@ -12,7 +12,7 @@ from torch import nn
 from sepnet.core.errors import WeightsError
 from sepnet.core.files import write_bytes
 
-__all__ = ["check_finite", "load_into", "read_weights", "write_weights"]
+__all__ = ["check_finite", "check_fit", "load_into", "read_weights", "write_weights"]
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -45,9 +45,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_into(model: nn.Module, path: Path) -> None:
-    """Load a weights file strictly.  Raises `WeightsError` that says which names or shapes do not fit.
+    """Load a weights file strictly.  Raises `WeightsError` that says which names or shapes do not fit."""
+    model.load_state_dict(check_fit(model, path))
 
-    Files older than `num_batches_tracked` lack it; as torch does, its counters then stay as they are.
+
+def check_fit(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """Read a weights file that fits the network strictly; of the network only names and shapes matter.
+
+    Raises `WeightsError` that says which names or shapes do not fit, and for NaN and Inf.  Files older than `num_batches_tracked` lack it; as torch does, its counters then stay as they are.
     """
     found, expected = read_weights(path), model.state_dict()
     missing = sorted(name for name in set(expected) - set(found) if not name.endswith("num_batches_tracked"))
@@ -63,7 +68,7 @@ def load_into(model: nn.Module, path: Path) -> None:
                 f"{path} is of another network: {name} has shape {list(found[name].shape)}, expected {list(tensor.shape)}"
             )
     check_finite(found, str(path))
-    model.load_state_dict(found)
+    return {name: found.get(name, tensor) for name, tensor in expected.items()}
 
 
 def _some(names: list[str]) -> str:

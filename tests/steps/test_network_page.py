@@ -1,0 +1,212 @@
+"""The HTML page and the SVG: self-contained, escaped, and alive in a real browser."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from sepnet.cli.network_tables import print_talk_accounting, print_what_if, what_if_json
+from sepnet.core.network import LayerReport, NetworkReport
+from sepnet.networks import build
+from sepnet.packing import estimate
+from sepnet.steps.inspect import inspect
+from sepnet.steps.network_page import network_page, network_svg
+from sepnet.steps.talk_accounting import talk_accounting
+from sepnet.steps.what_if import what_if
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ADDRESS = re.compile(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]+[^\"' <]*", re.I)
+Row = tuple[str, ...]
+Open = Callable[..., str]
+
+
+def report(spec: str) -> NetworkReport:
+    with torch.device("meta"):
+        model = build(spec)
+    return inspect(model, model.input_shape, spec)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few weights really coded: these tests look at what is shown."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimate, "GAUSSIAN_WEIGHTS", 2000)
+        patch.setattr(estimate, "_LEAST_WEIGHTS", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    network = report("mixed_cnn")
+    return network_page(network, what_if(network))
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Open:
+    """The document as Chromium has it after its scripts ran."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+
+    def browse(page: str, view: str = "") -> str:
+        path = tmp_path / "page.html"
+        path.write_text(page, encoding="utf-8")
+        done = subprocess.run(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{path}{view}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0 and "</html>" in done.stdout, done.stderr[-2000:]
+        return done.stdout
+
+    return browse
+
+
+def shown(document: str, identity: str) -> list[Row]:
+    """Texts of the rows of a table that are not hidden, in their order."""
+    box = document.split(f'data-sorts="{identity}"')[1].split("</table>")[0].split("<tbody>")[1]
+    rows = re.findall(r"<tr(?P<hidden>[^>]*)>(?P<cells>.*?)</tr>", box, re.S)
+    cells = [
+        tuple(
+            html.unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.S)
+        )
+        for hidden, row in rows
+        if "hidden" not in hidden
+    ]
+    assert cells or identity
+    return cells
+
+
+@pytest.mark.parametrize("spec", ["mixed_cnn", "googlenet", "lenet300"])
+def test_nothing_is_fetched(spec: str) -> None:
+    network = report(spec)
+    for text in (network_page(network), network_svg(network)):
+        assert {found.group() for found in ADDRESS.finditer(text)} <= {"http://www.w3.org/2000/svg"}
+        assert not re.search(r"<(link|img|iframe|object|embed)\b|\bsrc=|url\(|@import|fetch\(|XMLHttp", text)
+    assert "default-src 'none'" in network_page(network)
+
+
+def test_names_are_escaped(browse: Open) -> None:
+    evil = '"><script>document.title = "taken"</script>&amp;\'<b>'
+    layers = (
+        LayerReport(evil, "conv kxk", (8, 3, 3, 3), 216, 2160),
+        LayerReport("next", "fc", (10, 8), 90, 80),
+    )
+    network = NetworkReport(evil, (3, 8, 8), layers)
+    text = network_page(network, what_if(network))
+    assert "<script>document" not in text and "<b>" not in text.replace("<b>306 params</b>", "")
+    ElementTree.fromstring(network_svg(network))
+    document = browse(text)
+    assert shown(document, "layers")[0][0] == evil
+    assert "<title>taken" not in document
+
+
+def test_svg_is_drawn_with_its_own_colours() -> None:
+    tree = ElementTree.fromstring(network_svg(report("vgg16")))
+    space = "{http://www.w3.org/2000/svg}"
+    shapes = [node for node in tree.iter() if node.tag.removeprefix(space) in ("rect", "polygon", "text", "polyline")]
+    assert len(shapes) > 30 and all(node.get("fill") for node in shapes)
+    words = [node.text for node in tree.iter(f"{space}text")]
+    assert {"conv kxk", "fc", "params", "macs", "macs so far", "99 %", "89 %"} <= set(words)
+    assert any(word.startswith("classifier.0 103 M, 74 %") for word in words if word)
+    tips = [node.text for node in tree.iter(f"{space}title")]
+    assert "classifier.0, fc: 102,764,544 params, 102,760,448 macs" in tips
+
+
+def test_areas_add_up() -> None:
+    """The upper edge of the last area ends as high as the dashed line of the macs, at all params."""
+    tree = ElementTree.fromstring(network_svg(report("resnet18")))
+    space = "{http://www.w3.org/2000/svg}"
+    edges = [
+        [tuple(map(float, p.split(","))) for p in n.get("points", "").split()] for n in tree.iter(f"{space}polygon")
+    ]
+    last = edges[-1][len(edges[-1]) // 2 - 1]
+    dashed = [tuple(map(float, p.split(","))) for p in next(tree.iter(f"{space}polyline")).get("points", "").split()]
+    assert last == dashed[-1] and len(edges) == 4
+    for lower, upper in itertools.pairwise(edges):
+        assert list(reversed(upper[len(upper) // 2 :])) == lower[: len(lower) // 2]
+
+
+def test_without_scripts_it_is_a_table(page: str) -> None:
+    layers = shown(page, "layers")
+    assert layers[0][:4] == ("stem", "1", "conv kxk", "144") and layers[0][7] == "16x1x3x3" and len(layers) == 14
+    assert shown(page, "methods")[0][0::3][:2] == ("float16", "network")
+
+
+def test_sorts_and_filters_by_address(page: str, browse: Open) -> None:
+    document = browse(
+        page, "#layers.sort=params&layers.order=descending&layers.only=norm&methods.text=PATTERN&methods.sort=ratio"
+    )
+    layers = shown(document, "layers")
+    assert {row[2] for row in layers} == {"norm"} and len(layers) == 7
+    sizes = [int(row[3].replace(",", "")) for row in layers]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == 128
+    assert [row[0] for row in layers if row[3] == "64"] == ["down_bn", "residual_bn", "depthwise_bn", "pointwise_bn"]
+    assert f"7 of 14 rows, {sum(sizes)} params" in document
+    methods = shown(document, "methods")
+    assert methods and all("pattern" in row[0] for row in methods)
+    ratios = [float(row[1].rstrip("x")) for row in methods]
+    assert ratios == sorted(ratios)
+    assert document.count('aria-sort="descending"') == document.count('aria-sort="ascending"') == 1
+
+
+def test_sorts_and_filters_by_hand(page: str, browse: Open) -> None:
+    hand = """<script>
+        const box = document.querySelector("[data-sorts=layers]");
+        const press = name => [...box.querySelectorAll("thead button")].find(b => b.textContent === name).click();
+        press("macs"); press("macs"); press("layer");
+        const words = box.querySelector("input"); words.value = "BN"; words.dispatchEvent(new Event("input"));
+        document.title = location.hash;
+    </script>"""
+    open_page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", f"{hand}</body>")
+    document = browse(open_page)
+    names = [row[0] for row in shown(document, "layers")]
+    assert names == sorted(names) and len(names) == 7 and all(name.endswith("bn") for name in names)
+    title = html.unescape(re.findall("<title>(.*?)</title>", document)[0])
+    assert title == "#layers.sort=layer&layers.order=ascending&layers.text=BN"
+
+
+def test_wrong_address_does_no_harm(page: str, browse: Open) -> None:
+    document = browse(page, "#layers.sort=nothing&layers.only=nothing&x=%00&methods.order=descending")
+    assert len(shown(document, "layers")) == 14 and "14 of 14 rows, 20,602 params" in document
+
+
+def test_strange_networks_have_pages() -> None:
+    empty = NetworkReport("", (1,), ())
+    assert "This network has no params" in network_page(empty)
+    ElementTree.fromstring(network_svg(empty))
+    only = NetworkReport("one", (4,), (LayerReport("", "other", (), 3, 0),))
+    assert "(network)" in network_page(only, what_if(only))
+    ElementTree.fromstring(network_svg(only))
+
+
+def test_tables_of_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    network = report("lenet5")
+    guess = what_if(network)
+    print_what_if(guess)
+    print_talk_accounting(talk_accounting(network))
+    told = capsys.readouterr().out
+    assert "applied to every layer that it suits" in told and "applied to fc layers" in told
+    assert "prune + linear" in told and "14.04x smaller" in told
+    rows = json.loads(json.dumps(what_if_json(guess)))["rows"]
+    assert rows[1]["method"] == "prune" and rows[1]["rules"][0]["schemes"][0]["scheme"] == "prune"
