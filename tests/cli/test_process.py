@@ -20,7 +20,9 @@ FILE = GOLDEN / "v1.sepnet"
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """`sepnet ARGUMENTS` with pipes."""
+    """`sepnet ARGUMENTS` with pipes, and Ctrl-C not ignored, as it is in what a shell starts in the background."""
+    if os.name == "posix":
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "PYTHONWARNINGS")}
     return subprocess.Popen(
         [*SEPNET, *map(str, arguments)],

@@ -24,7 +24,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 USAGE: dict[str, tuple[str, str]] = {
     "no command": ("nonsense", "No such command 'nonsense'"),
-    "no network": ("inspect", "Missing argument 'NET'"),
+    "no network": ("inspect", "inspect needs NET"),
     "unknown option": ("inspect lenet5 --shape 1", "No such option"),
     "unknown network": ("inspect lenet6", "unknown network 'lenet6'; did you mean 'lenet5'? choices: "),
     "no module": ("inspect no_module:f", "no module 'no_module'"),

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sepnet.cli.app import Json, command
 from sepnet.core.errors import UsageError
-from sepnet.core.estimate import WhatIf
 from sepnet.core.network import SORT_KEYS, NetworkReport, SortKey
 from sepnet.core.registry import require_torch
+
+if TYPE_CHECKING:
+    from sepnet.core.estimate import WhatIf
 
 __all__ = ["inspect", "parse_input"]
 

@@ -76,7 +76,8 @@ class _Counting:
     def run(self) -> list[LayerReport]:
         for node in self.graph.nodes:
             inputs = [name for name in node.input if name]
-            if node.op_type == "Constant" or (inputs and all(name in self.weights for name in inputs)):
+            constant = bool(inputs) and all(name in self.weights for name in inputs) and not any(names_inside(node))
+            if node.op_type == "Constant" or constant:
                 roots = tuple(dict.fromkeys(root for name in inputs for root in self.weights[name]))
                 self.weights.update(dict.fromkeys(node.output, roots))
             elif node.op_type not in NO_WEIGHTS:

@@ -60,8 +60,12 @@ def _evaluate(proto: Any) -> Values:
     outputs = {value.name for value in proto.graph.output}
     found: Values = {}
     for node in proto.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            values[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+        if node.op_type == "Constant" and node.attribute:
+            number = onnx.helper.get_attribute_value(node.attribute[0])
+            if node.attribute[0].name == "value":
+                values[node.output[0]] = onnx.numpy_helper.to_array(number)
+            elif node.attribute[0].name.startswith("value_int"):
+                values[node.output[0]] = np.asarray(number, np.int64)
         if node.op_type not in ARITHMETIC or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
             continue
         value = _value(node, values, shapes, proto.opset_import)

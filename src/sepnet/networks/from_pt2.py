@@ -23,8 +23,9 @@ def from_pt2(spec: Spec) -> nn.Module:
     """The network of a file that `torch.export.save` wrote, with the weights that it holds.
 
     Its forward is fixed: dropout and batch normalization stay in the mode in which it was exported (export in eval
-    mode), sizes that were exported as fixed stay so.  `input_shapes` and `input_types` say what it takes, where all
-    sizes but the batch are fixed; `example_batch` with how many examples to try it.
+    mode), sizes that were exported as fixed stay so; with a fixed batch it can be inspected, no more.  Attributes:
+    `input_shapes` and `input_types` say what it takes, where all sizes but the batch are fixed; `fixed_batch` is its
+    batch or None, `example_batch` with how many examples to try it.
 
     Raises:
         UsageError: options, which a file does not take.
@@ -55,7 +56,8 @@ def _say_inputs(module: Any, program: Any) -> None:
     if not values or not all(isinstance(value, torch.Tensor) and value.dim() > 0 for value in values):
         return
     batch = values[0].shape[0]
-    module.example_batch = batch if isinstance(batch, int) else 2  # torch may have ruled out a batch of one
+    module.fixed_batch = batch if isinstance(batch, int) else None
+    module.example_batch = module.fixed_batch or 2  # torch may have ruled out a batch of one
     if all(_fixed(value.shape[1:]) for value in values):
         module.input_shapes = tuple(tuple(value.shape[1:]) for value in values)
         module.input_shape = module.input_shapes[0]

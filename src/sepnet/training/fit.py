@@ -192,6 +192,11 @@ def score(model: nn.Module, data: Dataset, split: Split) -> Score:
 @torch.no_grad()
 def check_classes(model: nn.Module, data: Dataset) -> None:
     """Raise `NetworkError` when the network's input or outputs do not fit the data set."""
+    batch = getattr(model, "fixed_batch", None)
+    if batch is not None:
+        raise NetworkError(
+            f"the network was exported for batches of {batch}; export it with dynamic_shapes=({{0: torch.export.Dim.DYNAMIC}},)"
+        )
     still = copy.deepcopy(model).eval()
     try:
         outputs = still(torch.zeros(2, *data.input_shape))
