@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sepnet.core.dataset import Dataset, Split
+from sepnet.core.dataset import Dataset
 from sepnet.core.errors import DataError, UnknownNameError, UsageError
 from sepnet.core.registry import Shelf
 from sepnet.core.spec import Spec, call, find_function, parse, signature_of
@@ -109,7 +109,7 @@ def hold_out(data: Dataset, holdout: int) -> Dataset:
     """Make the last `holdout` training images the test split, and take them from the training split.
 
     So choices (a threshold, a recipe) can be made without looking at the test images, which are left out altogether.
-    mean and std stay.  The images are views, not copies.  The order of a data set from the shelf is mixed; that of the
+    mean and std stay.  The images are views, not copies (of streamed ones none is read).  The order of a data set from the shelf is mixed; that of the
     user's own function must be.
 
     Raises:
@@ -128,5 +128,6 @@ def hold_out(data: Dataset, holdout: int) -> Dataset:
         raise DataError(
             f"{data.name}: holding out the last {holdout} of {n} training images leaves none of class {names}"
         )
-    kept, held = (Split(data.train.images[part], labels[part]) for part in (slice(n - holdout), slice(n - holdout, n)))
-    return dataclasses.replace(data, train=kept, test=held)
+    return dataclasses.replace(
+        data, train=data.train.part(slice(n - holdout)), test=data.train.part(slice(n - holdout, n))
+    )

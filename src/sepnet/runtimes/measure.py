@@ -16,8 +16,6 @@ from sepnet.core.score import Score, score_batches
 
 __all__ = ["milliseconds_an_image", "score_runtime"]
 
-_BATCH = 250
-
 
 def score_runtime(
     runtime: Runtime, data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
@@ -26,10 +24,11 @@ def score_runtime(
     mean, std = (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (data.mean, data.std)
 
     def outputs() -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        images, labels = data.test.images, data.test.labels
-        for start in range(0, len(labels), _BATCH):
-            yield runtime.run(normalize(images[start : start + _BATCH], mean, std)), labels[start : start + _BATCH]
-            progress(Tick("evaluate", min(len(labels), start + _BATCH), len(labels)))
+        done = 0
+        for images, labels in data.test.batches():
+            yield runtime.run(normalize(images, mean, std)), labels
+            done += len(labels)
+            progress(Tick("evaluate", done, len(data.test)))
 
     return score_batches(outputs())
 
