@@ -72,6 +72,33 @@ def test_train_and_test(split: Path) -> None:
         load(f"folder:{split}")
 
 
+def test_the_seed_makes_the_split(flat: Path) -> None:
+    parts = [load(f"folder:{flat}?seed={seed}").test for seed in (0, 1, 2, 1)]
+    assert all(np.bincount(part.labels).tolist() == [2, 2] for part in parts)
+    assert len({part.images.tobytes() for part in parts}) == 3
+    assert np.array_equal(load(f"folder:{flat}").test.images, parts[0].images)
+
+
+def test_a_whole_folder_to_evaluate_on(split: Path) -> None:
+    data = load(f"folder:{split / 'test'}?whole=True")
+    assert (len(data.train), len(data.test), data.classes) == (6, 6, ("a", "b", "c"))
+    for file in (split / "train").rglob("*.png"):
+        file.unlink()
+    for place in (*(split / "train").iterdir(), split / "train"):
+        place.rmdir()
+    with pytest.raises(DataError, match=r"without train/ use folder:.*test\?whole=True"):
+        load(f"folder:{split}")
+
+
+def test_a_folder_that_may_not_be_read(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(place: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DataError, match=r"cannot be listed: Permission denied"):
+        load(f"folder:{flat}")
+
+
 def test_what_is_not_an_image_is_left_out(flat: Path) -> None:
     (flat / "cat" / "notes.txt").write_text("x")
     (flat / "cat" / "._1.png").write_bytes(b"x")
@@ -290,14 +317,26 @@ def test_a_folder_by_the_evaluation_transform(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for i in range(5):
             put(tmp_path / name / f"{i}.png", i, (30 + i, 20))
-    data = load(f"folder:{tmp_path}?resize=16&crop=14&channels=3")
-    assert data.input_shape == (3, 14, 14)
-    assert load(f"folder:{tmp_path}?resize=16&crop=14").input_shape == (1, 14, 14)
+    data = load(f"folder:{tmp_path}?resize=16&crop=14")
+    assert (data.input_shape, data.mirror, data.mean) == ((3, 14, 14), True, (0.485, 0.456, 0.406))
+    gray = load(f"folder:{tmp_path}?resize=16&crop=14&channels=1&mirror=False")
+    assert (gray.input_shape, gray.mirror, len(gray.mean)) == ((1, 14, 14), False, 1)
+    files = sorted((tmp_path / "a").iterdir())
+    by_default = {read_crop(file, 16, 14).tobytes() for file in files}
+    assert {image.tobytes() for image in load(f"folder:{tmp_path}?crop=14").test.images[:]} <= by_default
     for options, words in (
-        ("resize=16", "found crop=None"),
-        ("crop=16", "found resize=None"),
+        ("resize=16", "found resize=16 without crop"),
         ("resize=14&crop=16", "no larger than the resized image"),
-        ("resize=16&crop=14&size=14", "found size=14 beside resize or crop"),
+        ("resize=16&crop=14&size=14", "found size=14 beside crop"),
+        ("crop=big", "found crop='big'"),
+        ("crop=0", "found crop=0"),
+        ("crop=14&min_area=0", "found min_area=0; expected a number above 0"),
+        ("crop=14&min_area=1.5", "found min_area=1.5"),
+        ("crop=14&normalize=mine", "found normalize='mine'; expected imagenet or"),
+        ("crop=14&channels=1&normalize=half", "with 1 channel; its mean and std are of 3"),
+        ("workers=-1", "found workers=-1; expected a number of threads, 0 to 256"),
+        ("workers=many", "found workers='many'"),
+        ("seed=-1", "found seed=-1; expected an integer >= 0"),
         ("resize=16&crop=14&interpolation=3", "found interpolation=3"),
         ("resize=16&crop=14&channels=2", "found channels=2"),
     ):

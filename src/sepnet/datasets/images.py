@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from PIL import Image, ImageOps
 
 from sepnet.core.errors import DataError, UsageError
 
-__all__ = ["EXTENSIONS", "INTERPOLATIONS", "check_crop", "image_shape", "read_crop", "read_image"]
+__all__ = ["EXTENSIONS", "INTERPOLATIONS", "check_crop", "image_shape", "read_crop", "read_image", "read_random_crop"]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"})
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I"})
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LARGEST_SIDE = 65_536
+LOG_ASPECTS = (math.log(3 / 4), math.log(4 / 3))
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
@@ -75,6 +77,55 @@ def read_crop(
     check_crop(resize, crop, interpolation)
     where = str(source) if isinstance(source, Path) else name
     image = _decode(source, where).convert("L" if channels == 1 else "RGB")
+    return _pixels(_resized_centre(image, resize, crop, interpolation, where))
+
+
+def read_random_crop(
+    path: Path,
+    random: np.random.Generator,
+    crop: int,
+    min_area: float = 0.08,
+    channels: int = 3,
+    interpolation: str = "bilinear",
+) -> npt.NDArray[np.uint8]:
+    """Decode an image by the training transform of ImageNet: a random part of it, resized to a square.
+
+    The part has a share of the area that is uniform in [min_area, 1] and an aspect width : height that is
+    log-uniform in [3/4, 4/3]; its place is uniform.  After ten draws that do not fit, it is the largest centred part
+    whose aspect is in that range.  Source: Szegedy et al. 2014 (arXiv 1409.4842, section 6), as torchvision's
+    `RandomResizedCrop` has it on PIL images.
+
+    Args:
+        path: an image that Pillow reads.
+        random: gives the random numbers.
+        crop, channels, interpolation: as for `read_crop`.
+        min_area: smallest share of the image's area, above 0, at most 1.
+
+    Raises:
+        DataError: no such file, a broken or unknown one.
+    """
+    image = _decode(path, str(path)).convert("L" if channels == 1 else "RGB")
+    left, upper, width, height = _random_part(image.size, random, min_area)
+    part = image.crop((left, upper, left + width, upper + height))
+    return _pixels(part.resize((crop, crop), INTERPOLATIONS[interpolation]))
+
+
+def _random_part(size: tuple[int, int], random: np.random.Generator, min_area: float) -> tuple[int, int, int, int]:
+    """(left, upper, width, height) in an image of (width, height)."""
+    for _ in range(10):
+        area = size[0] * size[1] * random.uniform(min_area, 1.0)
+        aspect = math.exp(random.uniform(*LOG_ASPECTS))
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= size[0] and 0 < height <= size[1]:
+            left, upper = (int(random.integers(0, most + 1)) for most in (size[0] - width, size[1] - height))
+            return left, upper, width, height
+    narrowest, widest = (math.exp(side) for side in LOG_ASPECTS)
+    width = min(size[0], max(1, round(size[1] * widest)))
+    height = min(size[1], max(1, round(size[0] / narrowest)))
+    return (size[0] - width) // 2, (size[1] - height) // 2, width, height
+
+
+def _resized_centre(image: Image.Image, resize: int, crop: int, interpolation: str, where: str) -> Image.Image:
     shorter, longer = sorted(image.size)
     if resize * longer > LARGEST_SIDE * shorter:
         raise DataError(f"{where}: found {image.width}x{image.height}; too long to resize to {resize}")
@@ -82,12 +133,12 @@ def read_crop(
         sides = [resize if side == shorter else int(resize * longer / shorter) for side in image.size]
         image = image.resize((sides[0], sides[1]), INTERPOLATIONS[interpolation])
     left, upper = (round((side - crop) / 2) for side in image.size)
-    return _pixels(image.crop((left, upper, left + crop, upper + crop)))
+    return image.crop((left, upper, left + crop, upper + crop))
 
 
 def check_crop(resize: Any, crop: Any, interpolation: Any) -> None:
     """Raise `UsageError` unless 1 <= crop <= resize and the interpolation is one of `INTERPOLATIONS`."""
-    for name, value in (("resize", resize), ("crop", crop)):
+    for name, value in (("crop", crop), ("resize", resize)):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIDE:
             raise UsageError(f"found {name}={value!r}; expected a number of pixels, 1 to {LARGEST_SIDE}")
     if crop > resize:

@@ -14,10 +14,12 @@ NORMALIZATIONS: dict[str, Statistics] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.491400, 0.482158, 0.446531), (0.247032, 0.243485, 0.261588)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "tflite": ((128 / 255, 128 / 255, 128 / 255), (128 / 255, 128 / 255, 128 / 255)),
 }
 """Name -> (mean, std) per channel R, G, B of pixels scaled to 0..1.
 
-`imagenet` is torchvision's, `cifar10` that of the official 50,000 training images, `half` is TensorFlow's: -1..1.
+`imagenet` is torchvision's, `cifar10` that of the official 50,000 training images, `half` is TensorFlow's: -1..1, and
+`tflite` that of its quantized networks: (pixel - 128) / 128.
 """
 
 
