@@ -33,6 +33,9 @@ PARAMS = {
     "resnet44_cifar": 658_586,
     "resnet56_cifar": 853_018,
     "resnet110_cifar": 1_727_962,
+    "sepnet_small": 1_303_848,
+    "sepnet_large": 1_677_096,
+    "sepnet_cifar": 655_690,
     "squeezenet1_0": 1_248_424,
     "squeezenet1_1": 1_235_496,
     "vgg11": 132_863_336,
@@ -46,7 +49,16 @@ PARAMS = {
 }
 ON_DIGITS = ("lenet300", "lenet5", "mixed_cnn")
 SIDES = {"alexnet": 227, "alexnet_grouped": 227}
-QUICK = ("alexnet_grouped", "c_inception", "mobilenet_v2", "resnet20_cifar", "squeezenet1_0", "vgg11", *ON_DIGITS)
+QUICK = (
+    "alexnet_grouped",
+    "c_inception",
+    "mobilenet_v2",
+    "resnet20_cifar",
+    "sepnet_small",
+    "squeezenet1_0",
+    "vgg11",
+    *ON_DIGITS,
+)
 """Enough of the shelf for the slower checks: one of each way of building."""
 
 USER = """
