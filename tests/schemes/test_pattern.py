@@ -142,3 +142,137 @@ def test_refuses_what_has_no_kernel_and_says_why(shape: tuple[int, ...], kind: s
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="offset needs"):
         Pattern(**options)
+
+
+def trained_state(weight: torch.Tensor, **options: Any) -> tuple[nn.Module, Any]:
+    """A layer under a straight-through pattern, in training mode."""
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, bias=False)
+    layer.weight.data.copy_(weight)
+    state: Any = Pattern(train="straight-through", **options).attach(weight, [weight])
+    parametrize.register_parametrization(layer, "weight", state, unsafe=True)
+    return layer.train(), state
+
+
+def is_binary(value: torch.Tensor) -> bool:
+    magnitude = value.detach().abs().reshape(value.shape[0], -1)
+    return bool(torch.allclose(magnitude, magnitude[:, :1].expand_as(magnitude)))
+
+
+@pytest.mark.parametrize("gradual", ["blend", "temperature"])
+def test_gradual_comes_from_real_weights_to_signs(gradual: Any) -> None:
+    weight = normal(6, 4, 3, 3)
+    layer, state = trained_state(weight, gradual=gradual, ramp=0.5)
+    signs = torch.sign(weight) * weight.abs().mean((1, 2, 3), keepdim=True)
+    distances = []
+    for time in (0.0, 0.2, 0.4, 0.49):
+        state.advance(weight, time)
+        distances.append(float((layer.weight - signs).detach().abs().mean()))
+        assert not is_binary(layer.weight)  # type: ignore[arg-type]
+        layer.weight.square().sum().backward()  # type: ignore[operator, union-attr]
+    assert distances == sorted(distances, reverse=True)
+    state.advance(weight, 0.5)
+    assert torch.allclose(layer.weight, signs)  # type: ignore[arg-type]
+
+
+def test_layers_follow_each_other() -> None:
+    peers = [normal(4, 4, 3, 3, seed=seed) for seed in range(4)]
+    states: list[Any] = [Pattern(train="straight-through", gradual="layers", ramp=0.8).attach(p, peers) for p in peers]
+    binary = []
+    for time in (0.0, 0.1, 0.3, 0.5, 0.7, 1.0):
+        for state, peer in zip(states, peers, strict=True):
+            state.advance(peer, time)
+        binary.append([is_binary(state(peer)) for state, peer in zip(states, peers, strict=True)])
+    assert [sum(row) for row in binary] == [1, 1, 2, 3, 4, 4]
+    assert all(row == sorted(row, reverse=True) for row in binary)
+
+
+def test_frozen_signs_stay_while_magnitudes_adapt() -> None:
+    weight = normal(6, 4, 3, 3)
+    layer, state = trained_state(weight, freeze=0.5)
+    original = layer.parametrizations.weight.original  # type: ignore[union-attr]
+    state.advance(original, 0.4)
+    with torch.no_grad():
+        original.neg_()  # type: ignore[operator, union-attr]
+    assert torch.equal(layer.weight > 0, weight < 0)  # type: ignore[operator, arg-type]
+    state.advance(original, 0.6)
+    with torch.no_grad():
+        original.mul_(-3.0)  # type: ignore[operator, union-attr]
+    assert torch.equal(layer.weight > 0, weight < 0)  # type: ignore[operator, arg-type]
+    assert torch.allclose(layer.weight.abs(), 3 * weight.abs().mean((1, 2, 3), keepdim=True).expand_as(weight))  # type: ignore[operator, union-attr]
+    layer.weight.square().sum().backward()  # type: ignore[operator, union-attr]
+    assert float(original.grad.abs().min()) > 0  # type: ignore[union-attr, operator, arg-type]
+
+
+def test_a_loaded_state_is_as_hard_and_as_frozen_as_the_saved_one() -> None:
+    weight = normal(6, 4, 3, 3)
+    options: Any = {"gradual": "blend", "ramp": 0.5, "freeze": 0.7}
+    for time in (0.0, 0.3, 0.6, 0.9):
+        layer, state = trained_state(weight, **options)
+        state.advance(weight, time)
+        other, _ = trained_state(normal(6, 4, 3, 3, seed=5), **options)
+        other.load_state_dict(layer.state_dict())
+        assert torch.equal(other.weight, layer.weight)  # type: ignore[arg-type]
+
+
+def entropy(signs: torch.Tensor) -> float:
+    """Bits a kernel, of the patterns' frequencies."""
+    _, counts = np.unique(signs.reshape(-1, 9).numpy() > 0, axis=0, return_counts=True)
+    share = counts / counts.sum()
+    return float(-(share * np.log2(share)).sum())
+
+
+@pytest.mark.parametrize("train", TRAINS)
+def test_a_dictionary_holds_so_many_patterns_and_more_are_nearer(train: Any) -> None:
+    weight = normal(32, 32, 3, 3)
+    errors = []
+    for patterns in (2, 16, 128, 512):
+        found = apply(weight, train=train, patterns=patterns)
+        assert len(np.unique(found.reshape(-1, 9).numpy() > 0, axis=0)) <= patterns
+        errors.append(float(((found - weight) ** 2).sum()))
+    assert errors == sorted(errors, reverse=True)
+    assert torch.equal(apply(weight, train=train, patterns=512), apply(weight, train=train))
+
+
+@pytest.mark.parametrize("train", TRAINS)
+def test_rate_makes_patterns_shorter_by_flipping_small_weights(train: Any) -> None:
+    smooth = nn.functional.avg_pool2d(normal(64, 64, 5, 5), 3, stride=1)  # neighbours alike, as in trained kernels
+    free = apply(smooth, train=train)
+    bits = [entropy(apply(smooth, train=train, rate=rate)) for rate in (0.0, 0.05, 0.2)]
+    assert bits[0] == entropy(free) and bits == sorted(bits, reverse=True) and bits[2] < 0.93 * bits[0]
+    flipped = (apply(smooth, train=train, rate=0.1) > 0) != (free > 0)
+    assert 0.001 < float(flipped.float().mean()) < 0.12
+    assert float(smooth[flipped].abs().mean()) < 0.3 * float(smooth.abs().mean())
+
+
+def test_rate_follows_the_patterns_in_training_only() -> None:
+    layer, state = trained_state(normal(16, 16, 3, 3), rate=0.1)
+    counts = state.choice.counts.clone()
+    layer.eval()
+    assert layer.weight.shape == (16, 16, 3, 3) and torch.equal(state.choice.counts, counts)
+    layer.parametrizations.weight.original.data.neg_()  # type: ignore[union-attr, operator]
+    layer.train()
+    assert layer.weight.shape == (16, 16, 3, 3) and not torch.equal(state.choice.counts, counts)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gradual": "blend"},
+        {"freeze": 0.5},
+        {"train": "straight-through", "ramp": 0.0},
+        {"train": "straight-through", "freeze": 1.5},
+        {"patterns": 1},
+        {"patterns": -3},
+        {"rate": -0.1},
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected|need"):
+        Pattern(**options)
+
+
+def test_rate_needs_a_dictionary_for_large_kernels() -> None:
+    site = Site("conv", "weight", "conv kxk", (8, 3, 5, 5))
+    assert "patterns = 256" in Pattern(rate=0.1).refuse(site)
+    assert not Pattern(rate=0.1, patterns=16).refuse(site)

@@ -12,10 +12,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from sepnet.core.coded_tensor import VALUES, CodedTensor
-from sepnet.core.scheme import Scheme, Site, make_scheme
+from sepnet.core.scheme import Advancing, Scheme, Site, make_scheme
 from sepnet.schemes import SCHEMES
 from sepnet.schemes.keep import Keep
-from sepnet.schemes.prune import PruneMask
 
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "keep": ({"dtype": "float16"}, {"dtype": "float32"}),
@@ -45,6 +44,13 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"scale": "layer", "train": "straight-through"},
         {"scale": "filter", "train": "straight-through"},
         {"scale": "kernel", "train": "straight-through"},
+        {"scale": "filter", "train": "straight-through", "gradual": "blend", "ramp": 1.0},
+        {"scale": "layer", "train": "straight-through", "gradual": "temperature", "freeze": 0.8},
+        {"scale": "filter", "train": "straight-through", "gradual": "layers", "freeze": 0.5},
+        {"scale": "filter", "train": "straight-through", "patterns": 3, "freeze": 0.9},
+        {"scale": "kernel", "train": "straight-through", "patterns": 4, "rate": 0.2},
+        {"scale": "filter", "patterns": 2},
+        {"scale": "global", "patterns": 3, "rate": 0.1},
     ),
 }
 assert set(OPTIONS) == set(SCHEMES), "a new scheme on the shelf must be listed here"
@@ -105,7 +111,7 @@ def skip_refused(scheme: Scheme, weight: torch.Tensor) -> None:
 
 def attach(scheme: Scheme, weight: torch.Tensor) -> nn.Module:
     state = scheme.attach(weight.detach(), [weight.detach()])
-    if isinstance(state, PruneMask):
+    if isinstance(state, Advancing):
         state.advance(weight.detach(), 1.0)
     return state
 
@@ -181,18 +187,18 @@ def test_still_equal_after_training(scheme: Scheme, shape: tuple[int, ...], chan
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
     losses = []
     for step in range(12):
-        if isinstance(state, PruneMask):
+        if isinstance(state, Advancing):
             state.advance(module.parametrizations.weight.original, step / 12)
         loss = (module.weight + module.bias - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    if isinstance(state, PruneMask):
+    if isinstance(state, Advancing):
         state.advance(module.parametrizations.weight.original, 1.0)
     value = module.weight.detach().clone()
     assert_same(coded(scheme, value, state).restore(), value)
-    assert scheme.gradual or losses[-1] < losses[0]
+    assert scheme.settles or losses[-1] < losses[0]
 
 
 def test_a_copy_and_a_reloaded_state_compute_the_same(scheme: Scheme) -> None:

@@ -115,7 +115,7 @@ def _check_stages(recipe: Recipe, chain: tuple[Scheme, ...], where: str) -> None
     """A scheme that follows a gradual one must find it finished."""
     for before, after in itertools.pairwise(chain):
         for stage in recipe.stage:
-            if before.gradual and before.name in stage.start and after.name in stage.start:
+            if before.settles and before.name in stage.start and after.name in stage.start:
                 raise RecipeError(
                     f"{where}: stage {stage.name!r} starts {before.name!r}, which takes the whole stage, and {after.name!r} after it; start {after.name!r} in a later stage"
                 )

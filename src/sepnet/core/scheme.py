@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Scheme", "Site", "make_scheme"]
+__all__ = ["Advancing", "Scheme", "Site", "make_scheme"]
 
 SchemeType = TypeVar("SchemeType", bound="Scheme")
 
@@ -49,6 +49,14 @@ class Site:
         return f"{self.layer}.{self.parameter}" if self.layer else self.parameter
 
 
+@runtime_checkable
+class Advancing(Protocol):
+    """A parametrization that changes with time, by itself or until it has settled."""
+
+    def advance(self, weight: torch.Tensor, time: float) -> None:
+        """Be as at `time`, 0 to 1 of the stage; `weight` is the one before the parametrization.  Never goes back."""
+
+
 class Scheme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One compression scheme and its options.
 
@@ -63,9 +71,12 @@ class Scheme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a weight that an earlier scheme of the chain pruned stays zero."""
 
     @property
-    def gradual(self) -> bool:
-        """Whether it goes on changing the weight over its stage, so that later schemes of the chain need a later stage."""
-        return False
+    def settles(self) -> float:
+        """The fraction of its stage over which it goes on changing how the weight is computed; 0 for schemes that do not.
+
+        Later schemes of the chain need a later stage if it is not 0.
+        """
+        return 0.0
 
     def refuse(self, site: Site) -> str:
         """Why this scheme cannot work there, or "" if it can."""

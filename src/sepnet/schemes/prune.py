@@ -50,9 +50,9 @@ class Prune(Scheme, frozen=True):
             raise ValueError(f"rounds = {self.rounds}, ramp = {self.ramp}; expected rounds >= 1 and 0 < ramp <= 1")
 
     @property
-    def gradual(self) -> bool:
-        """Every schedule but one-shot moves the mask while the stage trains."""
-        return self.schedule != "one-shot"
+    def settles(self) -> float:
+        """Every schedule but one-shot moves the mask until the ramp is over."""
+        return 0.0 if self.schedule == "one-shot" else self.ramp
 
     def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
         """A mask that the trainer advances."""

@@ -90,6 +90,7 @@ def compress(
     on_epoch: Callable[[EpochLog], None] = lambda _: None,
     on_row: Callable[[StageRow], None] = lambda _: None,
     keep: Callable[[PackedModel], PackedModel] = through_bytes,
+    device: str = "cpu",
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -103,6 +104,7 @@ def compress(
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
         progress, on_epoch, on_row: callbacks.
         keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
+        device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
         RecipeError: the recipe does not fit the network.  NetworkError: it cannot be exported, or training diverges.
@@ -114,7 +116,7 @@ def compress(
     check_classes(model, data)
     recipe = with_epochs(recipe, epochs)
     _check_codecs(recipe)
-    work = _Work(model, recipe, data, report, seed)
+    work = _Work(model, recipe, data, report, seed, device)
     progress(Tick("export", 0, 1))
     work.graph = export_graph(model, data.input_shape)
     progress(Tick("export", 1, 1))
@@ -176,8 +178,10 @@ class _Work:
 
     graph: ExportedGraph
 
-    def __init__(self, model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport, seed: int) -> None:
-        self.recipe, self.data, self.report, self.seed = recipe, data, report, seed
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport, seed: int, device: str
+    ) -> None:
+        self.recipe, self.data, self.report, self.seed, self.device = recipe, data, report, seed, device
         self.teacher = copy.deepcopy(model).eval()
         self.network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
         self.rows: list[StageRow] = []
@@ -217,6 +221,8 @@ class _Work:
             stage.name,
             lambda time: self.network.advance(stage.start, time),
             self.teacher,
+            self.network.settled(stage.start),
+            self.device,
         )
         if self._saved_fit is not None and checkpoint is not None:
             with checkpoint.loading():

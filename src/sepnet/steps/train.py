@@ -36,6 +36,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
     on_epoch: Callable[[EpochLog], None] = lambda _: None,
+    device: str = "cpu",
 ) -> Trained:
     """Train a copy of `model` on the train split for `epochs` epochs.
 
@@ -43,7 +44,7 @@ def train(
     """
     check_classes(model, data)
     model = copy.deepcopy(model)
-    fit = Fit(model, data, options, epochs, seed, "train")
+    fit = Fit(model, data, options, epochs, seed, "train", device=device)
     if checkpoint is not None and checkpoint.state is not None:
         with checkpoint.loading():
             model.load_state_dict(checkpoint.state["model"])

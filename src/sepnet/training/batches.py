@@ -1,4 +1,4 @@
-"""Batches of a split held in memory, shuffled and augmented by seed."""
+"""Batches of a split, shuffled and augmented by seed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from sepnet.core.dataset import Dataset, Split
+from sepnet.core.dataset import Dataset, Pixels, Rows, Split, StreamedImages
 from sepnet.core.recipe import TrainOptions
+from sepnet.training.augment import augment
 
 __all__ = ["Batches", "eval_batches"]
 
@@ -31,39 +32,25 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(images float32 normalized, labels) of one epoch."""
         random = np.random.default_rng([self.seed, epoch])
-        split = self.data.train
+        split, size = self.data.train, self.options.batch
         order = random.permutation(len(split))
-        images = _augment(split.images, self.options, self.data.mirror, random)
-        for step in range(self.steps):
-            chosen = order[step * self.options.batch : (step + 1) * self.options.batch]
-            yield torch.from_numpy(self.data.batch(images[chosen])), torch.from_numpy(split.labels[chosen])
+        chosen = [order[step * size : (step + 1) * size] for step in range(self.steps)]
+        for rows, images in zip(chosen, self._images(chosen, epoch, random), strict=True):
+            yield torch.from_numpy(self.data.batch(images)), torch.from_numpy(split.labels[rows])
+
+    def _images(self, chosen: list[Rows], epoch: int, random: np.random.Generator) -> Iterator[Pixels]:
+        """The images of each batch, augmented: those in memory all at once, streamed ones batch by batch."""
+        images = self.data.train.images
+        if isinstance(images, StreamedImages):
+            for batch in images.stream(chosen, (self.seed, epoch)):
+                yield augment(batch, self.options, self.data.mirror, random)
+        else:
+            images = augment(images, self.options, self.data.mirror, random)
+            for rows in chosen:
+                yield images[rows]
 
 
-def _augment(images: np.ndarray, options: TrainOptions, may_mirror: bool, random: np.random.Generator) -> np.ndarray:
-    if options.shift:
-        images = _shift(images, options.shift, random)
-    if options.mirror and may_mirror:
-        flip = random.random(len(images)) < 0.5
-        images = images.copy() if not options.shift else images
-        images[flip] = images[flip][..., ::-1]
-    return images
-
-
-def _shift(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-    """Every image moved by up to `most` pixels in each direction, zeros moving in."""
-    height, width = images.shape[2:]
-    padded = np.pad(images, ((0, 0), (0, 0), (most, most), (most, most)))
-    moves = random.integers(0, 2 * most + 1, (len(images), 2))
-    shifted = np.empty_like(images)
-    for down in range(2 * most + 1):
-        for right in range(2 * most + 1):
-            chosen = np.flatnonzero((moves[:, 0] == down) & (moves[:, 1] == right))
-            shifted[chosen] = padded[chosen, :, down : down + height, right : right + width]
-    return shifted
-
-
-def eval_batches(data: Dataset, split: Split, batch: int = 500) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(images float32 normalized, labels) of a split, in order."""
-    for start in range(0, len(split), batch):
-        images = data.batch(split.images[start : start + batch])
-        yield torch.from_numpy(images), torch.from_numpy(split.labels[start : start + batch])
+def eval_batches(data: Dataset, split: Split, batch: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(images float32 normalized, labels) of a split, in order; `batch` as in `Split.batches`."""
+    for images, labels in split.batches(batch):
+        yield torch.from_numpy(data.batch(images)), torch.from_numpy(labels)

@@ -47,7 +47,7 @@ class Checkpoint:
             data = self.path.read_bytes()
             if hashlib.sha256(data[32:]).digest() != data[:32]:
                 raise ValueError("its checksum does not match")
-            state = torch.load(io.BytesIO(data[32:]), weights_only=True)
+            state = torch.load(io.BytesIO(data[32:]), weights_only=True, map_location="cpu")
             found = dict(state["run"])
         except Exception as error:  # a damaged pickle raises almost anything
             raise self._unreadable(error) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +20,9 @@ from sepnet.core.errors import NetworkError
 from sepnet.core.progress import Progress, Tick
 from sepnet.core.recipe import TrainOptions
 from sepnet.core.score import Score, score_batches
+from sepnet.datasets import hold_out
+from sepnet.training.augment import Mixed, mix
+from sepnet.training.average import Best, WeightAverage, measure_norms
 from sepnet.training.batches import Batches, eval_batches
 
 __all__ = ["EpochLog", "Fit", "check_classes", "score"]
@@ -25,13 +30,22 @@ __all__ = ["EpochLog", "Fit", "check_classes", "score"]
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One line of a training log.  `lr` is the last step's, `train_loss` the mean over the epoch, `seconds` wall time."""
+    """One line of a training log.
+
+    Attributes:
+        lr: the last step's.
+        train_loss, train_top1: means over the epoch as it was trained (augmented, the network changing).
+        seconds: wall time.
+        top1: on the validation images, if the options leave some out of training.
+    """
 
     stage: str
     epoch: int
     lr: float
     train_loss: float
+    train_top1: float
     seconds: float
+    top1: float | None = None
 
 
 class Fit:
@@ -45,6 +59,8 @@ class Fit:
         stage: name for progress and logs.
         advance: called before every step with the time, 0 to 1 of the stage.
         teacher: the float network, for distillation.
+        settled: the time from which `advance` changes no more how the network computes; the best epoch is looked for after it.
+        device: where to compute; the network is there until `run` is over, then on the processor again.
     """
 
     def __init__(
@@ -57,87 +73,143 @@ class Fit:
         stage: str,
         advance: Callable[[float], None] = lambda _: None,
         teacher: nn.Module | None = None,
+        settled: float = 0.0,
+        device: str = "cpu",
     ) -> None:
-        self.model, self.options, self.epochs, self.stage = model, options, epochs, stage
-        self.batches = Batches(data, options, seed)
-        self.seed, self.advance, self.teacher = seed, advance, teacher
-        self.optimizer = _optimizer(model, options)
+        self.device = torch.device(device)
+        self.model, self.options, self.epochs, self.stage = model.to(self.device), options, epochs, stage
+        self.teacher = copy.deepcopy(teacher).to(self.device) if teacher is not None and options.distill else None
+        self.data = hold_out(data, options.validation) if options.validation else data
+        self.batches = Batches(self.data, options, seed)
+        self.seed, self.advance, self.settled = seed, advance, settled
+        self.optimizer = _optimizer(self.model, options)
+        self.average = WeightAverage(self.model, options.ema) if options.ema else None
+        self.best = Best()
         self.done = 0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep to go on exactly."""
-        return {"done": self.done, "optimizer": self.optimizer.state_dict()}
+        average = None if self.average is None else self.average.state()
+        return {
+            "done": self.done,
+            "optimizer": self.optimizer.state_dict(),
+            "average": average,
+            "best": self.best.state(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.done = int(state["done"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best.load(state["best"])
+        if self.average is not None:
+            self.average.load(state["average"])
 
     def run(self, progress: Progress, after_epoch: Callable[[EpochLog], None]) -> None:
-        """Run the epochs that are left."""
-        while self.done < self.epochs:
-            log = self._epoch(progress)
-            self.done += 1
-            after_epoch(log)
+        """Run the epochs that are left; fewer if `patience` ends."""
+        try:
+            while self.done < self.epochs and not self._patience_over():
+                log = self._epoch(progress)
+                self.done += 1
+                if self.options.validation:
+                    log = self._validated(log)
+                after_epoch(log)
+            self._finish()
+        finally:
+            self.model.to("cpu")
 
     def _epoch(self, progress: Progress) -> EpochLog:
-        started, total, seen = time.perf_counter(), 0.0, 0
+        started, seen = time.perf_counter(), 0
         torch.manual_seed(hash_seed(self.seed, self.done))
         self.model.train()
         steps = self.batches.steps
-        running = torch.zeros(())
+        running = torch.zeros(2, device=self.device)
         for step, (images, labels) in enumerate(self.batches.epoch(self.done)):
             position = self.done + step / steps
             self.advance(position / self.epochs)
             lr = learning_rate(self.options, position, self.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            loss = self._loss(images, labels)
-            if not loss.requires_grad:
-                raise NetworkError(
-                    f"stage {self.stage!r}: every weight is frozen, there is nothing to train; say epochs = 0"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            running += loss.detach()
-            seen += 1
+            running += self._step(images.to(self.device), labels.to(self.device)) * len(images)
+            seen += len(images)
             if step % 16 == 0 or step == steps - 1:
-                progress(
-                    Tick(
-                        self.stage,
-                        self.done * steps + step + 1,
-                        self.epochs * steps,
-                        f"epoch {self.done + 1}/{self.epochs}",
-                    )
-                )
-        total = float(running) / max(1, seen)
-        if not math.isfinite(total) or not self._finite():
-            what = "a weight became NaN or Inf" if math.isfinite(total) else f"the loss became {total}"
+                now, all_steps = self.done * steps + step + 1, self.epochs * steps
+                progress(Tick(self.stage, now, all_steps, f"epoch {self.done + 1}/{self.epochs}"))
+        loss, top1 = (running / max(1, seen)).tolist()
+        if not math.isfinite(loss) or not self._finite():
+            what = "a weight became NaN or Inf" if math.isfinite(loss) else f"the loss became {loss}"
             raise NetworkError(
                 f"stage {self.stage!r}, epoch {self.done + 1}: {what}; a smaller lr than {self.options.lr} may help"
             )
-        return EpochLog(self.stage, self.done + 1, lr, total, time.perf_counter() - started)
+        return EpochLog(self.stage, self.done + 1, lr, loss, top1, time.perf_counter() - started)
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """One step of the optimizer; returns the loss and the fraction of the images that were classified right."""
+        mixed = mix(images, labels, self.options.mixup) if self.options.mixup else Mixed(images, labels)
+        logits = self._logits(mixed.images)
+        loss = self._loss(logits, mixed)
+        if not loss.requires_grad:
+            raise NetworkError(
+                f"stage {self.stage!r}: every weight is frozen, there is nothing to train; say epochs = 0"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model)
+        return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).float().mean()])
+
+    def _validated(self, log: EpochLog) -> EpochLog:
+        top1 = score(self.model, self.data, self.data.test).top1
+        if self.options.patience and self.done >= self.settled * self.epochs:
+            self.best.offer(top1, self.done, self.model)
+        return dataclasses.replace(log, top1=top1)
+
+    def _patience_over(self) -> bool:
+        patience = self.options.patience
+        return bool(patience and self.best.weights and self.done - self.best.epoch >= patience)
+
+    def _finish(self) -> None:
+        """What is left when the last step is done: the best weights or the average, and the statistics of BatchNorm."""
+        self.advance(1.0)
+        if self.options.patience and self.best.weights:
+            self.model.load_state_dict(self.best.weights)
+        elif self.average is not None:
+            self.average.apply(self.model)
+        if self.options.norm_batches:
+            batches = itertools.islice(self.batches.epoch(self.done), self.options.norm_batches)
+            measure_norms(self.model, (images.to(self.device) for images, _ in batches))
 
     def _finite(self) -> bool:
         return all(bool(torch.isfinite(t).all()) for t in self.model.state_dict().values() if t.is_floating_point())
 
-    def _loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss(self, logits: torch.Tensor, mixed: Mixed) -> torch.Tensor:
+        smoothing = self.options.label_smoothing
+        loss = functional.cross_entropy(logits, mixed.labels, label_smoothing=smoothing)
+        if mixed.others is not None:
+            other = functional.cross_entropy(logits, mixed.others, label_smoothing=smoothing)
+            loss = mixed.share * loss + (1 - mixed.share) * other
+        if self.teacher is None:
+            return loss
+        with torch.no_grad():
+            wanted = functional.log_softmax(self._forward(self.teacher, mixed.images) / _TEMPERATURE, dim=1)
+        found = functional.log_softmax(logits / _TEMPERATURE, dim=1)
+        match = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * _TEMPERATURE**2
+        return (1 - self.options.distill) * loss + self.options.distill * match
+
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
         try:
-            logits = self.model(images)
+            return self._forward(self.model, images)
         except ValueError as error:  # what batch normalization raises when there is nothing to average over
             reason = " ".join(str(error).split())[:200]
             raise NetworkError(
                 f"stage {self.stage!r}: the network cannot train on a batch of {len(images)} image(s): {reason}"
             ) from error
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
-        if self.teacher is None or not self.options.distill:
-            return loss
-        with torch.no_grad():
-            wanted = functional.log_softmax(self.teacher(images) / _TEMPERATURE, dim=1)
-        found = functional.log_softmax(logits / _TEMPERATURE, dim=1)
-        match = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * _TEMPERATURE**2
-        return (1 - self.options.distill) * loss + self.options.distill * match
+
+    def _forward(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            logits: torch.Tensor = model(images)
+        return logits.float()
 
 
 _TEMPERATURE = 4.0
@@ -184,7 +256,10 @@ def score(model: nn.Module, data: Dataset, split: Split) -> Score:
     training = model.training
     model.eval()
     try:
-        return score_batches((model(images).numpy(), labels.numpy()) for images, labels in eval_batches(data, split))
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        return score_batches(
+            (model(images.to(device)).cpu().numpy(), labels.numpy()) for images, labels in eval_batches(data, split)
+        )
     finally:
         model.train(training)
 

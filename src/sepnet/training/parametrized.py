@@ -16,9 +16,8 @@ from torch.nn.utils import parametrize
 from sepnet.core.coded_tensor import CodedTensor, float_codes
 from sepnet.core.network import NetworkReport
 from sepnet.core.plan import Plan, PlannedWeight
-from sepnet.core.scheme import Scheme, Site
+from sepnet.core.scheme import Advancing, Scheme, Site
 from sepnet.schemes.keep import Keep
-from sepnet.schemes.prune import PruneMask
 
 __all__ = ["ParametrizedNetwork", "sites", "tied_names"]
 
@@ -76,7 +75,7 @@ class ParametrizedNetwork:
 
     def _start(self, pairs: list[tuple[PlannedWeight, Scheme]]) -> None:
         for weight, _ in pairs:
-            self._finish_mask(weight.site.name)
+            self._finish(weight.site.name)
         values = {weight.site.name: self._value(weight.site).detach().clone() for weight, _ in pairs}
         for weight, scheme in pairs:
             peers = [
@@ -90,9 +89,9 @@ class ParametrizedNetwork:
                 module = self.model.get_submodule(weight.site.layer)
                 parametrize.register_parametrization(module, weight.site.parameter, state, unsafe=True)
 
-    def _finish_mask(self, name: str) -> None:
+    def _finish(self, name: str) -> None:
         for (weight, _), state in self._states.items():
-            if weight == name and isinstance(state, PruneMask):
+            if weight == name and isinstance(state, Advancing):
                 state.advance(self._original(name), 1.0)
 
     def start_rest(self) -> None:
@@ -100,10 +99,14 @@ class ParametrizedNetwork:
         self.start([scheme.name for weight in self.plan.weights for scheme in weight.schemes])
 
     def advance(self, names: Iterable[str], time: float) -> None:
-        """Tell the masks of the schemes called `names` how far the stage is, 0 to 1."""
+        """Tell the schemes called `names` how far the stage is, 0 to 1."""
         for (name, scheme), state in self._states.items():
-            if isinstance(state, PruneMask) and scheme in names:
+            if isinstance(state, Advancing) and scheme in names:
                 state.advance(self._original(name), time)
+
+    def settled(self, names: Iterable[str]) -> float:
+        """The fraction of a stage that starts `names` after which the weights are computed as they will be in the end."""
+        return max((s.settles for weight in self.plan.weights for s in weight.schemes if s.name in names), default=0.0)
 
     def coded(self) -> list[CodedTensor]:
         """Every parameter as codes under the schemes that have started.
