@@ -42,8 +42,11 @@ SAMPLES: dict[str, IntArray] = {
     "over many symbols": np.arange(5000) * 3 - 20,
     "fibonacci": np.repeat(np.arange(20), np.round(1.618 ** np.arange(20)).astype(np.int64)),
     "over a block": _laplace((70_001,), 2, 0.7, 6),
+    "patterns": (_laplace((9, 5, 3, 3), 3, 1, 7) > 0).astype(np.int64),
+    "few patterns": np.tile((_laplace((4, 1, 5, 5), 3, 1, 8) > 0).astype(np.int64), (6, 3, 1, 1)),
+    "ternary patterns": np.sign(_laplace((12, 4, 3, 3), 3, 0.8, 9)),
 }
-SMALL = ["one code", "all equal", "all zero", "talk", "signs", "dense", "extremes"]
+SMALL = ["one code", "all equal", "all zero", "talk", "signs", "dense", "extremes", "patterns"]
 
 
 @pytest.fixture(params=list(CODECS))

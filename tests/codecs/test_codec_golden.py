@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fitting import GENERAL
 
 from sepnet.codecs import CODECS, find
 
@@ -36,4 +37,5 @@ def test_the_worked_example_of_the_specification() -> None:
 
 
 def test_every_codec_has_golden_payloads() -> None:
-    assert all(set(CODECS) <= set(golden["payloads"]) for golden in GOLDEN.values())
+    assert all(set(GENERAL) <= set(golden["payloads"]) for golden in GOLDEN.values())
+    assert set(CODECS) <= set(GOLDEN["patterns"]["payloads"])

@@ -27,6 +27,8 @@ CODECS: Shelf[Codec] = Shelf(
         "dense_ans": "sepnet.codecs.dense:DENSE_ANS",
         "bitmap_ans": "sepnet.codecs.bitmap:BITMAP_ANS",
         "relative_index_ans": "sepnet.codecs.relative_index:RELATIVE_INDEX_ANS",
+        "kernels_huffman": "sepnet.codecs.kernels:KERNELS_HUFFMAN",
+        "kernels_ans": "sepnet.codecs.kernels:KERNELS_ANS",
     },
 )
 
