@@ -53,6 +53,9 @@ Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="The same 
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", min=1, help="Threads to train with; default all cores.")
 ]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="Where to train: auto (a GPU if there is one), cpu, cuda, mps.")
+]
 Log = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Write a line of JSON an epoch and a stage.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of the same command.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw an interrupted run away and start over.")]

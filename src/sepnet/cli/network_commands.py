@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, Json, Log, Net, Restart, Resume, Seed, Threads, command
+from sepnet.cli.app import Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command
 from sepnet.core.errors import UsageError
 from sepnet.core.registry import require_torch
 
@@ -29,7 +29,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A training option: lr, batch, optimizer, schedule, warmup, weight_decay, label_smoothing, shift, mirror.",
+            help="A training option: lr, batch, optimizer, schedule, warmup, weight_decay, label_smoothing, shift, mirror, cutout, mixup, precision, ema, norm_batches, validation, patience.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -37,6 +37,7 @@ def train(
     resume: Resume = False,
     restart: Restart = False,
     threads: Threads = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a float network."""
@@ -51,9 +52,11 @@ def train(
     from sepnet.networks import build
     from sepnet.steps.train import train as step
     from sepnet.training.checkpoint import Checkpoint
+    from sepnet.training.device import find_device
     from sepnet.training.weights import write_weights
 
     check_writable(output)
+    device = find_device(device)
     options = train_options(dict([parse_setting(setting) for setting in settings or []]), "--set")
     run: dict[str, str | int | float] = {
         "net": net,
@@ -69,7 +72,7 @@ def train(
     model = build(net)
     loaded = load(data, data_dir)
     with terminal.Progress() as progress, terminal.Log(log, progress) as lines:
-        trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch)
+        trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device)
         lines.score(trained.score)
     write_weights(output, trained.model.state_dict())
     checkpoint.remove()
@@ -119,6 +122,7 @@ def compress(
     resume: Resume = False,
     restart: Restart = False,
     threads: Threads = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Compress a trained network as a recipe says, fine-tune it, and pack it into one small file."""
@@ -137,10 +141,12 @@ def compress(
     from sepnet.steps.inspect import inspect as inspect_step
     from sepnet.steps.report import write_report
     from sepnet.training.checkpoint import Checkpoint, fingerprint
+    from sepnet.training.device import find_device
     from sepnet.training.weights import load_into
 
     for path in filter(None, (output, report, log, stages and stages / "stage.sepnet")):
         check_writable(path)
+    device = find_device(device)
     plan = load_recipe(recipe)
     if weights is None and not brings_weights(net):
         raise UsageError(f"network {net!r} has no trained weights; give them as --weights FILE")
@@ -178,6 +184,7 @@ def compress(
             lines.epoch,
             lines.row,
             keep,
+            device,
         )
     checkpoint.remove()
     if stages:

@@ -1,0 +1,31 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+from sepnet.core.errors import UsageError
+
+__all__ = ["find_device"]
+
+
+def find_device(name: str) -> str:
+    """A device's name for torch: "auto" is the first accelerator there is, else the processor.
+
+    Raises `UsageError` for a device that torch does not know or that this machine lacks.
+
+    >>> find_device("cpu")
+    'cpu'
+    """
+    there = ["cpu"] + [kind for kind in ("cuda", "mps") if _is_there(kind)]
+    if name == "auto":
+        return there[-1]
+    kind, _, index = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind not in there or (index and (not index.isdecimal() or int(index) >= count)):
+        raise UsageError(f"device {name!r} found; choices here: auto, {', '.join(there)}")
+    return name
+
+
+def _is_there(kind: str) -> bool:
+    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
