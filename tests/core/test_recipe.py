@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sepnet.core.choices import settle
 from sepnet.core.errors import RecipeError, UsageError
 from sepnet.core.plan import make_plan
 from sepnet.core.recipe import Recipe, Rest, Rule, Stage, TrainOptions, load_recipe, recipe_names, train_options
@@ -231,9 +232,9 @@ def test_the_shelf_is_what_is_in_recipes() -> None:
 def test_every_recipe_on_the_shelf_fits_its_network(name: str) -> None:
     """The network is what stands before the first "-"; `sepnet-r` alone keeps everything."""
     prefix = name.split("-")[0]
-    names = {"mixed": "mixed_cnn", "resnet20": "resnet20_cifar", "sepnet": "sepnet_cifar"}
+    names = {"mixed": "mixed_cnn", "resnet20": "resnet20_cifar", "sepnet": "sepnet_cifar", "talk": "resnet20_cifar"}
     model = build(names.get(prefix, prefix))
     found = sites(model, inspect(model, model.input_shape))  # type: ignore[arg-type]
-    plan = make_plan(load_recipe(name), found, SCHEMES)
+    plan = make_plan(settle(load_recipe(name), lambda _: 0.0)[0], found, SCHEMES)
     changed = any(scheme.name != "keep" for weight in plan.weights for scheme in weight.schemes)
     assert changed == (name != "sepnet-r")

@@ -16,10 +16,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import sepnet
+from sepnet.core.choices import Tried
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import NetworkError, RecipeError, SepnetError, UsageError, WeightsError
 from sepnet.core.recipe import Recipe, Rest, Rule, Stage
 from sepnet.core.score import Score
+from sepnet.steps.compress import compress as compress_step
 from sepnet.training.fit import score
 
 RECIPE = Recipe(
@@ -266,3 +268,17 @@ def test_a_network_with_tied_weights_and_parameters_of_its_own(data: Dataset, tm
         assert np.allclose(again.eval()(torch.from_numpy(batch)).numpy(), made.run(batch), atol=1e-4)
     with pytest.raises(RecipeError, match=r"tied to back.weight"):
         sepnet.compress(model, Recipe("t", rest=Rest(({"scheme": "linear"},))), data)
+
+
+def test_open_choices_are_settled_on_held_out_training_images(
+    data: Dataset, trained: nn.Module, quick_export: None
+) -> None:
+    table = {"scheme": "pattern", "scale": "global", "offset": {"try": [1e-6, 0.1]}}
+    recipe = Recipe("t", name="r", rule=(Rule((table,), kinds=("conv kxk",)),), holdout=24)
+    tried: list[Tried] = []
+    report = sepnet.inspect(trained, (1, 8, 8), "net")
+    done = compress_step(trained, recipe, data, report, on_choice=tried.append)
+    assert [choice.value for choice in tried] == [0.1] and set(tried[0].top1) == {"1e-06", "0.1"}
+    assert all(top1 * 24 == pytest.approx(round(top1 * 24)) for top1 in tried[0].top1.values())
+    assert tried[0].top1["0.1"] > tried[0].top1["1e-06"]
+    assert done.packed.header.made["digest"] == recipe.digest()

@@ -185,6 +185,7 @@ def compress(
             lines.row,
             keep,
             device,
+            lines.choice,
         )
     checkpoint.remove()
     if stages:

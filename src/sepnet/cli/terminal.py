@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from sepnet.core.choices import Tried
 from sepnet.core.errors import OutputError
 from sepnet.core.progress import Tick
 from sepnet.core.score import Score
@@ -251,6 +252,12 @@ class Log:
         """After a stage."""
         self._write("stage", row)
         self._progress.line(f"{row.stage}: {row.kept:.2%} kept, {row.bytes:,} bytes, top-1 {row.top1:.2%}")
+
+    def choice(self, tried: Tried) -> None:
+        """After an option's values were tried."""
+        self._write("choice", tried)
+        scores = ", ".join(f"{value} {top1:.2%}" for value, top1 in tried.top1.items())
+        self._progress.line(f"{tried.option} = {tried.value}, of {scores} on held-out training images")
 
     def score(self, score: Score) -> None:
         """After training."""

@@ -19,6 +19,10 @@ __all__ = ["Recipe", "Rest", "Rule", "Stage", "TrainOptions", "load_recipe", "re
 Chain = tuple[dict[str, Any], ...]
 
 
+_LATER = ("rewrite", "holdout")
+"""Keys that the first recipes did not have: at their defaults they leave the digest, which packed files name, as it was."""
+
+
 class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a stage trains.
 
@@ -125,8 +129,18 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train: dict[str, Any] = {}
 
 
+_LATER = ("rewrite", "holdout")
+"""Keys of a recipe that came later: digests, which packed files name, are without them while they have their default."""
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole recipe.  Schemes that no stage starts are applied after the last stage, without fine-tuning."""
+    """A whole recipe.  Schemes that no stage starts are applied after the last stage, without fine-tuning.
+
+    Attributes:
+        rewrite: tables with keys `rewrite`, `layers`, `kinds` and that rewrite's options, done in order before all else.
+        holdout: how many training images, the last ones, decide between the values of options given as
+            `{ try = [A, B, ...] }`; they are scored right after the schemes have started, before any fine-tuning.
+    """
 
     title: str
     rule: tuple[Rule, ...] = ()
@@ -135,6 +149,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train: dict[str, Any] = {}
     description: str = ""
     name: str = ""
+    rewrite: Chain = ()
+    holdout: int = 5000
 
     def options(self, stage: Stage) -> TrainOptions:
         """The training options of one stage: the recipe's `[train]` with the stage's own on top."""
@@ -144,7 +160,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def digest(self) -> str:
         """Eight hex digits that change when anything but the texts changes."""
-        plain = msgspec.structs.replace(self, title="", description="", name="")
+        plain = msgspec.to_builtins(msgspec.structs.replace(self, title="", description="", name=""))
+        default = msgspec.to_builtins(Recipe(""))
+        for key in _LATER:
+            if plain[key] == default[key]:
+                del plain[key]
         return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:8]
 
 
@@ -210,7 +230,7 @@ def _checked(recipe: Recipe) -> Recipe:
     chains = [*(rule.schemes for rule in recipe.rule), recipe.rest.weights, recipe.rest.biases]
     named = {str(table.get("scheme")) for chain in chains for table in chain}
     started: dict[str, int] = {}
-    names: set[str] = {"float", "packed"}
+    names = {"float", "packed", *(["rewritten"] if recipe.rewrite else [])}
     for index, stage in enumerate(recipe.stage):
         if stage.name in names:
             raise RecipeError(

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import nn
 
 from sepnet.codecs import find
+from sepnet.core.choices import Tried, open_choices, settle
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import NetworkError, RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
@@ -24,6 +25,7 @@ from sepnet.core.plan import make_plan
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.core.recipe import Recipe, Stage
 from sepnet.core.score import Score
+from sepnet.datasets import hold_out
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.pack import PackInput, pack
@@ -91,6 +93,7 @@ def compress(
     on_row: Callable[[StageRow], None] = lambda _: None,
     keep: Callable[[PackedModel], PackedModel] = through_bytes,
     device: str = "cpu",
+    on_choice: Callable[[Tried], None] = lambda _: None,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -102,7 +105,7 @@ def compress(
         epochs: epochs in all, shared among the stages in the recipe's proportions; None keeps the recipe's own.
         seed: of everything random.
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
-        progress, on_epoch, on_row: callbacks.
+        progress, on_epoch, on_row, on_choice: callbacks.
         keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
@@ -116,7 +119,11 @@ def compress(
     check_classes(model, data)
     recipe = with_epochs(recipe, epochs)
     _check_codecs(recipe)
-    work = _Work(model, recipe, data, report, seed, device)
+    digest = recipe.digest()
+    recipe, tried = settle(recipe, _Measure(model, data, report, recipe, progress))
+    for choice in tried:
+        on_choice(choice)
+    work = _Work(model, recipe, data, report, seed, device, digest)
     progress(Tick("export", 0, 1))
     work.graph = export_graph(model, data.input_shape)
     progress(Tick("export", 1, 1))
@@ -173,15 +180,45 @@ def _check_codecs(recipe: Recipe) -> None:
             raise RecipeError(f"recipe {recipe.name}: rule {index + 1}: {error}") from error
 
 
+class _Measure:
+    """Top-1 on held-out training images of a network under a recipe, before any fine-tuning."""
+
+    def __init__(
+        self, model: nn.Module, data: Dataset, report: NetworkReport, recipe: Recipe, progress: Progress
+    ) -> None:
+        self.model, self.report, self.progress = model, report, progress
+        choices = open_choices(recipe)
+        self.done, self.total = 0, sum(len(choice.values) for choice in choices)
+        self.data = hold_out(data, recipe.holdout) if choices else data
+
+    def __call__(self, recipe: Recipe) -> float:
+        self.progress(Tick("try", self.done, self.total))
+        network = ParametrizedNetwork(self.model, make_plan(recipe, sites(self.model, self.report), SCHEMES))
+        network.start_rest()
+        network.advance(list(SCHEMES), 1.0)
+        top1 = torch_score(network.model, self.data, self.data.test).top1
+        self.done += 1
+        self.progress(Tick("try", self.done, self.total))
+        return top1
+
+
 class _Work:
     """One run of `compress`: the network under its plan, and the rows so far."""
 
     graph: ExportedGraph
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport, seed: int, device: str
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        data: Dataset,
+        report: NetworkReport,
+        seed: int,
+        device: str,
+        digest: str,
     ) -> None:
         self.recipe, self.data, self.report, self.seed, self.device = recipe, data, report, seed, device
+        self.digest = digest
         self.teacher = copy.deepcopy(model).eval()
         self.network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
         self.rows: list[StageRow] = []
@@ -299,7 +336,7 @@ class _Work:
             {
                 "sepnet": version("sepnet"),
                 "recipe": self.recipe.name,
-                "digest": self.recipe.digest(),
+                "digest": self.digest,
                 "seed": self.seed,
             },
         )
