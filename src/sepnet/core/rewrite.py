@@ -1,0 +1,131 @@
+"""The rewrite noun: a trained layer to another form of it with fewer parameters or macs, its weights carried over.
+
+A rewrite is a frozen options object.  It works on one layer, before any scheme starts; the schemes then find the new layers.
+Rewrites know nothing of recipes' rules, training or files.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from sepnet.core.errors import NetworkError, RecipeError, UnknownNameError
+from sepnet.core.network import KINDS, Kind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Rewrite", "RewriteRow", "RewriteRule", "Rewritten", "make_rewrite"]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What takes a layer's place.
+
+    Attributes:
+        module: same input and output shapes as the layer.
+        error: relative squared error, 0 for a rewrite that changes nothing; of the weights,
+            |W - W'|^2 / |W|^2 with W' the new module written as one layer like the old, unless the rewrite says otherwise.
+    """
+
+    module: nn.Module
+    error: float
+
+
+@dataclass(frozen=True)
+class RewriteRow:
+    """One line of the table of rewrites.
+
+    Attributes:
+        layer: module path.
+        rewrite: its name on the shelf.
+        params_before, params_after: learnable numbers of the layer and of what took its place.
+        error: see `Rewritten`.
+    """
+
+    layer: str
+    rewrite: str
+    params_before: int
+    params_after: int
+    error: float
+
+
+class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rewrite and its options.
+
+    Contract, tested for every rewrite: shapes in and out stay, the error is the one measured on the new module, the given
+    module is left untouched, and a network with the new module packs and reads back.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[Kind, ...]]
+    """The kinds of layers that a glob finds when the recipe names no kinds."""
+    looks: ClassVar[bool] = False
+    """Whether it can make use of what the layer gets as its input."""
+
+    @abc.abstractmethod
+    def refuse(self, module: nn.Module) -> str:
+        """Why this rewrite cannot work on `module`, or "" if it can."""
+
+    @abc.abstractmethod
+    def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
+        """The new module; `module` is one that is not refused."""
+
+    def rewrite(self, module: nn.Module, inputs: torch.Tensor | None = None) -> Rewritten:
+        """A new module for `module`, which stays as it is, in the same mode, trainable as that was.
+
+        Args:
+            module: a trained layer.
+            inputs: what it gets for some images, for a rewrite that `looks`.
+
+        Raises:
+            NetworkError: the rewrite cannot work there; the message says why.
+        """
+        reason = self.refuse(module)
+        if reason:
+            raise NetworkError(f"rewrite {self.name!r} cannot work on this {type(module).__name__}: {reason}")
+        made = self.replace(module, inputs)
+        made.module.train(module.training)
+        made.module.requires_grad_(any(parameter.requires_grad for parameter in module.parameters()))
+        return made
+
+
+class RewriteRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rewrite and where: names or globs of layers, narrowed to kinds."""
+
+    rewrite: Rewrite
+    layers: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+
+
+class _Where(msgspec.Struct, frozen=True):
+    layers: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+
+
+def make_rewrite(table: Mapping[str, Any], shelf: Mapping[str, type[Rewrite]] | Any, where: str) -> RewriteRule:
+    """A rewrite from its table in a recipe; `RecipeError` names the key or option that is wrong."""
+    options = {key: value for key, value in table.items() if key not in ("rewrite", "layers", "kinds")}
+    name = table.get("rewrite")
+    if not isinstance(name, str):
+        raise RecipeError(f"{where}: the table needs the key rewrite = NAME; choices: {', '.join(sorted(shelf))}")
+    try:
+        kind = shelf[name]
+    except UnknownNameError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    try:
+        place = msgspec.convert(dict(table), _Where, strict=True)
+        rewrite = msgspec.convert(options, kind, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RecipeError(f"{where}: rewrite {name!r}: {error}") from error
+    unknown = [kind for kind in place.kinds if kind not in KINDS]
+    if unknown:
+        raise RecipeError(f"{where}: unknown kind {unknown[0]!r}; choices: {', '.join(KINDS)}")
+    if not place.layers:
+        raise RecipeError(f'{where}: the table names no layers; say layers = ["*"] for all')
+    return RewriteRule(rewrite, place.layers, place.kinds)
