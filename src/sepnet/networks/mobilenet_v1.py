@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sepnet.networks.arguments import check_arguments, check_width
+from sepnet.networks.same_padding import conv3x3
 
 __all__ = ["MobileNetV1", "Separable", "mobilenet_v1"]
 
@@ -16,9 +17,9 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)]
 class Separable(nn.Module):
     """Depthwise 3x3, BN, ReLU6, then pointwise 1x1, BN, ReLU6."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, padding: str = "torch") -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False)
+        self.depthwise = conv3x3(in_channels, in_channels, stride, in_channels, padding)
         self.depthwise_bn = nn.BatchNorm2d(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.pointwise_bn = nn.BatchNorm2d(out_channels)
@@ -42,8 +43,8 @@ class MobileNetV1(nn.Module):
     1.0    4,231,976  1,025,000   568.7 M
     =====  =========  ==========  ==================
 
-    `width` multiplies the filters of every layer, rounded down, at least 8.  ReLU6 as in TensorFlow's release; its
-    stride-2 convolutions pad one row more below than above, these here pad one on every side.
+    `width` multiplies the filters of every layer, rounded down, at least 8.  ReLU6 as in TensorFlow's release, and with
+    `padding="tf"` also its padding, for weights from there (`SameConv2d`); "torch" pads one pixel on every side.
     Input (n, in_channels, height, width) of any size; output (n, num_classes).
     """
 
@@ -54,18 +55,19 @@ class MobileNetV1(nn.Module):
         image_size: int = 224,
         dropout: float = 0.001,
         width: float = 1.0,
+        padding: str = "torch",
     ) -> None:
         super().__init__()
         check_arguments(num_classes, in_channels, image_size, dropout, 1)
         check_width(width)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         channels = max(8, int(32 * width))
-        self.conv0 = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=False)
+        self.conv0 = conv3x3(in_channels, channels, 2, padding=padding)
         self.bn0 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU6()
         blocks = []
         for filters, stride in BLOCKS:
-            blocks.append(Separable(channels, max(8, int(filters * width)), stride))
+            blocks.append(Separable(channels, max(8, int(filters * width)), stride, padding))
             channels = max(8, int(filters * width))
         self.blocks = nn.Sequential(*blocks)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -87,10 +89,12 @@ def mobilenet_v1(
     image_size: int = 224,
     dropout: float = 0.001,
     width: float = 1.0,
+    padding: str = "torch",
 ) -> MobileNetV1:
-    """MobileNet v1, `width` 0.25, 0.5, 0.75 and 1 are published.  `NetworkError` for arguments out of range.
+    """MobileNet v1, `width` 0.25, 0.5, 0.75 and 1 are published.  `padding` is `torch`, or `tf` for weights from
+    TensorFlow.  `NetworkError` for arguments out of range.
 
     >>> [sum(p.numel() for p in mobilenet_v1(width=width).parameters()) for width in (0.25, 1.0)]
     [470072, 4231976]
     """
-    return MobileNetV1(num_classes, in_channels, image_size, dropout, width)
+    return MobileNetV1(num_classes, in_channels, image_size, dropout, width, padding)

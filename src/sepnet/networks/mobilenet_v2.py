@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sepnet.networks.arguments import check_arguments, check_width
+from sepnet.networks.same_padding import conv3x3
 
 __all__ = ["InvertedResidual", "MobileNetV2", "mobilenet_v2"]
 
@@ -24,13 +25,15 @@ STAGES = (
 class InvertedResidual(nn.Module):
     """1x1 to `expansion` times the channels, depthwise 3x3, 1x1 without ReLU; added to the input if shapes allow."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expansion: int, padding: str = "torch"
+    ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.add = stride == 1 and in_channels == out_channels
         self.conv = nn.Sequential(
-            *([_conv_norm(in_channels, hidden, 1)] if expansion != 1 else []),
-            _conv_norm(hidden, hidden, 3, stride, groups=hidden),
+            *([_norm_relu(nn.Conv2d(in_channels, hidden, 1, bias=False))] if expansion != 1 else []),
+            _norm_relu(conv3x3(hidden, hidden, stride, hidden, padding)),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
@@ -40,9 +43,8 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.add else self.conv(x)  # type: ignore[no-any-return]
 
 
-def _conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6())
+def _norm_relu(conv: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU6())
 
 
 class MobileNetV2(nn.Module):
@@ -58,7 +60,8 @@ class MobileNetV2(nn.Module):
     =====  =========  ==================
 
     `width` multiplies the filters of every layer (the last only if above 1), to the nearest multiple of 8 that is not
-    less than nine tenths of it.  Input (n, in_channels, height, width) of any size; output (n, num_classes).
+    less than nine tenths of it.  `padding="tf"` is for weights from TensorFlow (`SameConv2d`); "torch" pads one pixel on
+    every side.  Input (n, in_channels, height, width) of any size; output (n, num_classes).
     """
 
     def __init__(
@@ -68,21 +71,21 @@ class MobileNetV2(nn.Module):
         image_size: int = 224,
         dropout: float = 0.2,
         width: float = 1.0,
+        padding: str = "torch",
     ) -> None:
         super().__init__()
         check_arguments(num_classes, in_channels, image_size, dropout, 1)
         check_width(width)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         channels = _round(32 * width)
-        features: list[nn.Module] = [_conv_norm(in_channels, channels, 3, stride=2)]
+        features: list[nn.Module] = [_norm_relu(conv3x3(in_channels, channels, 2, padding=padding))]
         for expansion, filters, blocks, stride in STAGES:
             for at in range(blocks):
-                features.append(
-                    InvertedResidual(channels, _round(filters * width), stride if at == 0 else 1, expansion)
-                )
-                channels = _round(filters * width)
+                step, out = stride if at == 0 else 1, _round(filters * width)
+                features.append(InvertedResidual(channels, out, step, expansion, padding))
+                channels = out
         last = _round(1280 * max(1.0, width))
-        self.features = nn.Sequential(*features, _conv_norm(channels, last, 1))
+        self.features = nn.Sequential(*features, _norm_relu(nn.Conv2d(channels, last, 1, bias=False)))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
         for module in self.modules():
@@ -113,10 +116,11 @@ def mobilenet_v2(
     image_size: int = 224,
     dropout: float = 0.2,
     width: float = 1.0,
+    padding: str = "torch",
 ) -> MobileNetV2:
-    """MobileNet v2.  `NetworkError` for arguments out of range.
+    """MobileNet v2; `padding` is `torch`, or `tf` for weights from TensorFlow.  `NetworkError` for arguments out of range.
 
     >>> sum(p.numel() for p in mobilenet_v2().parameters())
     3504872
     """
-    return MobileNetV2(num_classes, in_channels, image_size, dropout, width)
+    return MobileNetV2(num_classes, in_channels, image_size, dropout, width, padding)

@@ -42,7 +42,8 @@ class SqueezeNet(nn.Module):
     =============  ===================  ==============  =========  ==================
 
     `bypass="simple"` adds the input of fire 3, 5, 7 and 9 to their output: no parameters, and the paper's 60.4 % top-1
-    instead of 57.5 % for 1.0.  Input (n, in_channels, height, width), both sides >= 21; output (n, num_classes).
+    instead of 57.5 % for 1.0.  `last_padding=1` is for weights from Caffe, where the last convolution pads its input by
+    one pixel of zeros.  Input (n, in_channels, height, width), both sides >= 21; output (n, num_classes).
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class SqueezeNet(nn.Module):
         image_size: int = 224,
         dropout: float = 0.5,
         bypass: str = "none",
+        last_padding: int = 0,
     ) -> None:
         super().__init__()
         check_arguments(num_classes, in_channels, image_size, dropout, 21)
         check_choice("bypass", bypass, ("none", "simple"))
+        check_choice("last_padding", last_padding, (0, 1))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         channels, kernel = first
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, kernel, stride=2), nn.ReLU()]
@@ -67,7 +70,7 @@ class SqueezeNet(nn.Module):
             layers.append(Fire(channels, squeeze, expand, bypass == "simple" and number in BYPASSED))
             channels = 2 * expand
         self.features = nn.Sequential(*layers)
-        last = nn.Conv2d(channels, num_classes, 1)
+        last = nn.Conv2d(channels, num_classes, 1, padding=last_padding)
         self.classifier = nn.Sequential(nn.Dropout(dropout), last, nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -82,22 +85,32 @@ class SqueezeNet(nn.Module):
 
 
 def squeezenet1_0(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.5, bypass: str = "none"
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    dropout: float = 0.5,
+    bypass: str = "none",
+    last_padding: int = 0,
 ) -> SqueezeNet:
-    """SqueezeNet 1.0; `bypass` is `none` or `simple`.  `NetworkError` for arguments out of range.
+    """SqueezeNet 1.0; `bypass` is `none` or `simple`, `last_padding` 0 or 1.  `NetworkError` for arguments out of range.
 
     >>> sum(p.numel() for p in squeezenet1_0().parameters())
     1248424
     """
-    return SqueezeNet((96, 7), (2, 5, 9), num_classes, in_channels, image_size, dropout, bypass)
+    return SqueezeNet((96, 7), (2, 5, 9), num_classes, in_channels, image_size, dropout, bypass, last_padding)
 
 
 def squeezenet1_1(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.5, bypass: str = "none"
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    dropout: float = 0.5,
+    bypass: str = "none",
+    last_padding: int = 0,
 ) -> SqueezeNet:
     """SqueezeNet 1.1, 2.3 times fewer macs than 1.0; arguments as `squeezenet1_0`.
 
     >>> sum(p.numel() for p in squeezenet1_1().parameters())
     1235496
     """
-    return SqueezeNet((64, 3), (2, 4, 6), num_classes, in_channels, image_size, dropout, bypass)
+    return SqueezeNet((64, 3), (2, 4, 6), num_classes, in_channels, image_size, dropout, bypass, last_padding)
