@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pytest
 
-from sepnet.core.dataset import Dataset, Split
+from sepnet.core.dataset import Dataset, Pixels, Rows, Split, StreamedImages
 from sepnet.core.recipe import TrainOptions
 from sepnet.training.batches import Batches, eval_batches
 
@@ -94,3 +97,38 @@ def test_test_batches_keep_the_order() -> None:
     parts = list(eval_batches(data, data.test, batch=10))
     assert [len(labels) for _, labels in parts] == [10, 10, 3]
     assert np.concatenate([labels.numpy() for _, labels in parts]).tolist() == list(range(23))
+
+
+class Streamed(StreamedImages):
+    """The images of an array, one after the other; the upper left pixel tells the epoch in which they were drawn."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.pixels.shape  # type: ignore[return-value]
+
+    def part(self, rows: slice) -> Streamed:
+        return Streamed(self.pixels[rows])
+
+    def stream(self, batches: Iterable[Rows], draw: tuple[int, int] | None = None) -> Iterator[Pixels]:
+        for rows in batches:
+            pixels = self.pixels[rows].copy()
+            pixels[:, 0, 0, 0] = 0 if draw is None else draw[1] + 1
+            yield pixels
+
+
+def test_streamed_images_come_in_the_same_order_and_are_augmented() -> None:
+    data = numbered(23)
+    split = Split(Streamed(data.train.images), data.train.labels)  # type: ignore[arg-type]
+    large = dataclasses.replace(data, train=split, test=split)
+    assert large.input_shape == data.input_shape
+    images, labels = epoch(large, 6, batch=10)
+    assert labels.tolist() == epoch(data, 6, batch=10)[1].tolist()
+    assert (images[:, 0, 0, 0] == 7).all()
+    moved, _ = epoch(large, 6, batch=10, shift=1)
+    assert not np.array_equal(moved, images) and np.array_equal(epoch(large, 6, batch=10, shift=1)[0], moved)
+    parts = list(eval_batches(large, large.test, batch=10))
+    assert [len(labels) for _, labels in parts] == [10, 10, 3]
+    assert not any(part[:, 0, 0, 0].any() for part, _ in parts)

@@ -62,7 +62,7 @@ def folder(
         interpolation: of `resize` and of the random parts, `bilinear` or `bicubic`, with Pillow's filters.
         min_area: smallest share of the area of an image that a random part has, above 0, at most 1; None crops
             training images as test images.
-        normalize: `imagenet`, `half`, `tflite` or `cifar10`: the mean and std that a published network expects.  None
+        normalize: `imagenet`, `half`, `tflite`, `caffe` or `cifar10`: the mean and std that a published network expects.  None
             takes `imagenet` with `crop` and 3 channels, and else those of the training images (std at least 1/255), of
             the first 1,000 in the mixed order where images are streamed.
         workers: threads that decode; None takes one for each processor, at most 8; 0 decodes in the main thread.

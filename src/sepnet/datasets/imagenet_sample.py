@@ -38,7 +38,7 @@ def imagenet_sample(
         resize: pixels of the shorter side before the crop.  The images are 256 x 256, so that 256 leaves them as they
             are; for a network of 128 x 128 take `resize=146&size=128`, the same part of the picture.
         interpolation: `bilinear` or `bicubic`.
-        normalize: `imagenet`, `half` (TensorFlow's), `tflite` (its quantized networks'), or `cifar10`.
+        normalize: a name of `NORMALIZATIONS`: `imagenet`, `half`, `tflite`, `caffe` or `cifar10`.
 
     Raises:
         DataError: a file that is missing or broken, by its name.

@@ -14,12 +14,14 @@ NORMALIZATIONS: dict[str, Statistics] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.491400, 0.482158, 0.446531), (0.247032, 0.243485, 0.261588)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "caffe": ((123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 255)),
     "tflite": ((128 / 255, 128 / 255, 128 / 255), (128 / 255, 128 / 255, 128 / 255)),
 }
 """Name -> (mean, std) per channel R, G, B of pixels scaled to 0..1.
 
-`imagenet` is torchvision's, `cifar10` that of the official 50,000 training images, `half` is TensorFlow's: -1..1, and
-`tflite` that of its quantized networks: (pixel - 128) / 128.
+`imagenet` is torchvision's, `cifar10` that of the official 50,000 training images, `half` is TensorFlow's: -1..1.
+`tflite` is that of its quantized networks, (pixel - 128) / 128; `caffe` subtracts 123, 117, 104 from pixels 0..255 (its
+networks take B, G, R: the channels of their first layer must be turned round).
 """
 
 
