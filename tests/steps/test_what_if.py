@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from torch import nn
 import sepnet
 from sepnet import Dataset, Split
 from sepnet.core.errors import UsageError, WeightsError
-from sepnet.core.estimate import WhatIf
+from sepnet.core.estimate import TYPICAL, WhatIf
 from sepnet.core.header import InputSpec
 from sepnet.core.network import LayerReport, NetworkReport
 from sepnet.core.plan import make_plan
 from sepnet.core.recipe import Recipe
 from sepnet.networks import build
 from sepnet.packing import estimate
+from sepnet.packing.estimate import take_sample
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.pack import PackInput, pack
@@ -45,7 +47,7 @@ def counted(spec: str) -> NetworkReport:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few weights a layer, for tests that look at counts."""
-    monkeypatch.setattr(estimate, "GAUSSIAN_WEIGHTS", 2000)
+    monkeypatch.setattr(estimate, "TYPICAL_WEIGHTS", 2000)
     monkeypatch.setattr(estimate, "_LEAST_WEIGHTS", 100)
 
 
@@ -56,10 +58,17 @@ class Subject:
     model: torch.nn.Module
     report: NetworkReport
     graph: ExportedGraph
-    guess: WhatIf
+    packed: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def guess(self) -> WhatIf:
+        """From its weights."""
+        return what_if(self.report, {name: tensor.numpy() for name, tensor in self.model.state_dict().items()})
 
     def packed_bytes(self, recipe: Recipe) -> int:
         """What `compress` writes with a recipe without stages: its last step, without the scoring."""
+        if recipe.title in self.packed:
+            return self.packed[recipe.title]
         network = ParametrizedNetwork(self.model, make_plan(recipe, sites(self.model, self.report), SCHEMES))
         network.start_rest()
         network.advance(list(SCHEMES), 1.0)
@@ -68,7 +77,8 @@ class Subject:
         about = PackInput(
             self.report.name, self.report.params, InputSpec(shape, (0.5,) * shape[0], (0.25,) * shape[0]), (), made
         )
-        return pack(about, self.graph, network.state(), network.coded(), network.code_anew).bytes
+        self.packed[recipe.title] = pack(about, self.graph, network.state(), network.coded(), network.code_anew).bytes
+        return self.packed[recipe.title]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,17 +91,24 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["lenet5", "mixed_cnn", "resnet20_cifar", "resnet20_cifar trained"])
 def subject(request: pytest.FixtureRequest) -> Subject:
-    spec, _, trained = request.param.partition(" ")
+    spec, _, is_trained = request.param.partition(" ")
+    return trained(spec, TRAINED, request.param) if is_trained else subject_of(spec)
+
+
+def subject_of(spec: str, weights: Path | None = None, name: str = "") -> Subject:
     torch.manual_seed(0)
     model = build(spec).eval()
-    if trained:
-        path = Path(os.environ.get("SEPNET_DATA", ".")) / TRAINED
-        if not path.is_file():
-            pytest.skip(f"$SEPNET_DATA/{TRAINED} is not there")
-        load_into(model, path)
-    report = inspect(model, model.input_shape, request.param)
-    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    return Subject(model, report, export_graph(model, model.input_shape), what_if(report, weights))
+    if weights is not None:
+        load_into(model, weights)
+    report = inspect(model, model.input_shape, name or spec)
+    return Subject(model, report, export_graph(model, model.input_shape))
+
+
+def trained(spec: str, weights: str, name: str = "") -> Subject:
+    path = Path(os.environ.get("SEPNET_DATA", ".")) / weights
+    if not path.is_file():
+        pytest.skip(f"$SEPNET_DATA/{weights} is not there")
+    return subject_of(spec, path, name)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -118,13 +135,34 @@ def test_estimate_is_what_compress_writes() -> None:
     assert row.bytes == pytest.approx(sepnet.compress(model, row.recipe, data).bytes, rel=0.02)
 
 
-def test_gaussian_weights_come_near_trained_ones(subject: Subject) -> None:
+def test_typical_weights_are_within_10_percent_of_the_file_of_trained_ones(subject: Subject) -> None:
+    """Estimated without looking at the weights that others trained on CIFAR-10."""
     if subject.report.name != "resnet20_cifar trained":
         pytest.skip("for trained weights")
+    check_typical(subject)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [32, 44, 56])
+def test_typical_weights_of_deeper_networks(depth: int) -> None:
+    check_typical(trained(f"resnet{depth}_cifar", f"weights/cifar10_resnet{depth}.safetensors"))
+
+
+def check_typical(subject: Subject) -> None:
     guess = what_if(subject.report)
-    assert (guess.measured_on, subject.guess.measured_on) == ("Gaussian weights", "given weights")
+    assert guess.measured_on == TYPICAL
     for method in METHODS:
-        assert guess.row(method).bytes == pytest.approx(subject.guess.row(method).bytes, rel=0.12), method
+        row = guess.row(method)
+        assert row.bytes == pytest.approx(subject.packed_bytes(row.recipe), rel=0.1), method
+
+
+def test_typical_weights_say_what_they_are() -> None:
+    """Between Gauss's and Laplace's tails, each layer with its largest."""
+    report = NetworkReport("net", (500,), (LayerReport("fc", "fc", (400, 500), 200_000, 200_000),))
+    weight = take_sample(report).state["fc.weight"]
+    spread = weight / weight.std()
+    assert np.mean(spread**4) == pytest.approx(4.2, rel=0.05)
+    assert np.abs(spread).max() == pytest.approx(np.log(4 * 200_000) / (np.pi / 3**0.5), rel=0.1)
 
 
 def given_lenet5() -> tuple[NetworkReport, Mapping[str, np.ndarray]]:

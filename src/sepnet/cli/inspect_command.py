@@ -5,6 +5,7 @@ Steps are imported when their command runs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +14,12 @@ import typer
 
 from sepnet.cli.app import Json, command
 from sepnet.core.errors import UsageError
+from sepnet.core.files import check_writable, write_bytes
 from sepnet.core.network import SORT_KEYS, NetworkReport, SortKey
 from sepnet.core.registry import require_torch
 
 if TYPE_CHECKING:
-    from sepnet.core.estimate import WhatIf
+    from sepnet.core.estimate import TalkAccounting, WhatIf
 
 __all__ = ["inspect", "parse_input"]
 
@@ -42,7 +44,11 @@ def inspect(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE", help="Check that this weights file fits: safetensors, or .pt."),
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Check that this weights file fits (safetensors, or .pt), and estimate from it with --what-if.",
+        ),
     ] = None,
     depth: Annotated[
         int | None,
@@ -62,45 +68,78 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show where a network's parameters are: a row a layer, totals by kind."""
-    from sepnet.cli import terminal
-    from sepnet.cli.inspect_tables import network_json, print_network
-
+    given = {"NET": net, "--input-shape": input_shape, "--weights": weights, "--depth": depth, "--sort": sort}
+    given |= {"--what-if": what_if, "--html": html, "--svg": svg}
     if history:
-        _history(as_json)
+        _history(as_json, [name for name, value in given.items() if value])
         return
     if net is None:
         raise UsageError("inspect needs NET: a catalogue name, package.module:function, or a file (or --history)")
     if sort is not None and sort not in SORT_KEYS:
         raise UsageError(f"--sort {sort!r}: expected one of {', '.join(SORT_KEYS)}")
-    key: SortKey | None = sort
+    _check_pictures(html, svg)
     report = _report(net, [parse_input(text) for text in input_shape or ()], weights)
-    guess = _what_if(report, weights) if what_if else None
+    guess = _what_if(report, net, weights) if what_if else None
     _pictures(report, guess, html, svg)
-    if as_json:
-        from sepnet.cli.network_tables import what_if_json
+    key: SortKey | None = sort
+    _show_json(report, guess, depth, key) if as_json else _show(report, guess, depth, key)
 
-        extra = {"what_if": what_if_json(guess)} if guess is not None else {}
-        terminal.print_json({**network_json(report, depth or 1, key), **extra})
-        return
-    print_network(report, depth, key)
+
+def _show(report: NetworkReport, guess: WhatIf | None, depth: int | None, sort: SortKey | None) -> None:
+    from sepnet.cli.inspect_tables import print_network
+    from sepnet.cli.network_tables import print_talk_accounting, print_what_if
+
+    print_network(report, depth, sort)
     if guess is not None:
-        from sepnet.cli.network_tables import print_what_if
-
         print_what_if(guess)
+        accounting = _talk_accounting(report)
+        if accounting is not None:
+            print_talk_accounting(accounting)
 
 
-def _what_if(report: NetworkReport, weights: Path | None) -> WhatIf:
+def _show_json(report: NetworkReport, guess: WhatIf | None, depth: int | None, sort: SortKey | None) -> None:
+    from sepnet.cli import terminal
+    from sepnet.cli.inspect_tables import network_json
+    from sepnet.cli.network_tables import talk_accounting_json, what_if_json
+
+    found = network_json(report, depth or 1, sort)
+    if guess is not None:
+        accounting = _talk_accounting(report)
+        found["what_if"] = what_if_json(guess)
+        found["talk_accounting"] = talk_accounting_json(accounting) if accounting is not None else None
+    terminal.print_json(found)
+
+
+def _what_if(report: NetworkReport, net: str, weights: Path | None) -> WhatIf:
+    """With the weights of `--weights`, or those that `compress` would take as the network's own."""
     require_torch("sepnet inspect --what-if")
+    from sepnet.networks import brings_weights, build
     from sepnet.steps.what_if import what_if
-
-    if weights is None:
-        return what_if(report)
     from sepnet.training.weights import read_weights
 
-    return what_if(report, {name: tensor.float().numpy() for name, tensor in read_weights(weights).items()})
+    if weights is not None:
+        state = read_weights(weights)
+    elif not net.lower().endswith(".onnx") and brings_weights(net):
+        state = build(net).state_dict()
+    else:
+        return what_if(report)
+    return what_if(report, {name: tensor.detach().float().numpy() for name, tensor in state.items()})
 
 
-def _history(as_json: bool) -> None:
+def _talk_accounting(report: NetworkReport) -> TalkAccounting | None:
+    """None for a network without kernels that could become patterns."""
+    from sepnet.steps.talk_accounting import talk_accounting
+
+    with contextlib.suppress(UsageError):
+        return talk_accounting(report)
+    return None
+
+
+def _history(as_json: bool, besides: Sequence[str]) -> None:
+    if besides:
+        raise UsageError(
+            f"--history shows the talk's networks; expected nothing but --json, found {', '.join(besides)}"
+        )
     require_torch("sepnet inspect --history")
     from sepnet.cli import terminal
     from sepnet.cli.network_tables import history_json, print_history
@@ -110,8 +149,16 @@ def _history(as_json: bool) -> None:
     terminal.print_json(history_json(rows)) if as_json else print_history(rows)
 
 
+def _check_pictures(html: Path | None, svg: Path | None) -> None:
+    """Before any work: both could be written, to two files."""
+    for path in (html, svg):
+        if path is not None:
+            check_writable(path)
+    if html is not None and svg is not None and html.absolute() == svg.absolute():
+        raise UsageError(f"--html and --svg both say {html}; expected two files")
+
+
 def _pictures(report: NetworkReport, guess: WhatIf | None, html: Path | None, svg: Path | None) -> None:
-    from sepnet.core.files import write_bytes
     from sepnet.steps.network_page import network_page, network_svg
 
     if html is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sepnet.cli.terminal import console, note, plain, table
-from sepnet.core.estimate import TalkAccounting, WhatIf
+from sepnet.core.estimate import TYPICAL, TalkAccounting, WhatIf
 from sepnet.core.history import HistoryRow
 
 __all__ = [
@@ -46,6 +46,8 @@ def print_what_if(what_if: WhatIf) -> None:
             )
         console().print(lines)
     note("\nlayers that a method does not touch are kept in binary16; accuracy is for training to find out")
+    if what_if.measured_on == TYPICAL:
+        note("weights that are not trained yet, or unusually, compress otherwise; --weights FILE estimates from yours")
 
 
 def what_if_json(what_if: WhatIf) -> dict[str, Any]:
@@ -63,7 +65,9 @@ def what_if_json(what_if: WhatIf) -> dict[str, Any]:
 def print_talk_accounting(accounting: TalkAccounting) -> None:
     """The talk's arithmetic of patterns, and other ways to count."""
     rows = table(
-        f"patterns of {plain(accounting.network)}, counted in float32 numbers", ["way to count"], ["numbers", "formula"]
+        f"\npatterns of {plain(accounting.network)} as the talk counts, in float32 numbers",
+        ["way to count"],
+        ["numbers", "formula"],
     )
     for row in accounting.rows:
         rows.add_row(row.label, f"{row.numbers:,}", row.formula, style="bold" if row.talk else None)

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from sepnet.core.recipe import Recipe, Rule
 
-__all__ = ["NETWORK", "Accounting", "FileEstimate", "TalkAccounting", "WhatIf", "WhatIfRow"]
+__all__ = ["NETWORK", "TYPICAL", "Accounting", "FileEstimate", "TalkAccounting", "WhatIf", "WhatIfRow"]
 
 NETWORK = "network"
 """The scope of a row that speaks of the whole network; other scopes are kinds of layers."""
+
+TYPICAL = "typical trained weights (logistic distribution)"
+"""What an estimate without weights is measured on."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class WhatIf:
 
     Attributes:
         network, params, macs: of the network as it is.
-        measured_on: where the sizes come from: "given weights" or "Gaussian weights".
+        measured_on: where the sizes come from: "its weights", or `TYPICAL` ones.
         coded, weights: how many weights were really coded, of how many; the rest is scaled up from those.
         rows: by scope, the whole network first; the first row keeps every weight in binary16.
     """

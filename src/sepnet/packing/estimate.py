@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,11 @@ from sepnet.packing.graph import ExportedGraph, Norm
 from sepnet.packing.pack import PackInput, pack
 from sepnet.schemes import SCHEMES
 
-__all__ = ["GAUSSIAN_WEIGHTS", "GIVEN_WEIGHTS", "Sample", "estimate", "take_sample"]
+__all__ = ["GIVEN_WEIGHTS", "TYPICAL_WEIGHTS", "Sample", "estimate", "take_sample"]
 
 Array = npt.NDArray[Any]
 
-GAUSSIAN_WEIGHTS = 200_000
+TYPICAL_WEIGHTS = 200_000
 GIVEN_WEIGHTS = 1_000_000
 """Weights of one kind of layers that are really coded, at most: made-up ones and given ones."""
 _LEAST_WEIGHTS = 8192
@@ -56,7 +55,7 @@ class Sample:
         times: by state-dict key, how many numbers stand behind one of the sample; 1 where it is not said.
         norms: batch normalizations, each folded into the layer before it where the two fit.
         coded: how many weights the sample holds.
-        given: whether they were given, or are Gaussian.
+        given: whether they were given, or made up as trained weights typically are.
     """
 
     report: NetworkReport
@@ -73,8 +72,10 @@ def take_sample(report: NetworkReport, weights: Mapping[str, Array] | None = Non
 
     Args:
         report: what `inspect` says of the network.
-        weights: its state dict; None makes Gaussian numbers up, each layer with the largest magnitude that so many
-            of them have.
+        weights: its state dict; None makes numbers up that are distributed as trained weights typically are,
+            p(w) = 1 / (4 cosh^2(w / 2)), the logistic distribution, each layer with the largest magnitude that so
+            many of them have, ln(4 n - 1).  Its tails lie between Gauss's and Laplace's (kurtosis 4.2); see
+            docs/what-if.md for how near it comes.
 
     Raises:
         WeightsError: a layer of the report is not in `weights`, or has another shape there.
@@ -168,7 +169,7 @@ class _SampleMaker:
         self.times: dict[str, float] = {}
         self.norms: list[Norm] = []
         self.coded = 0
-        self._limit = GAUSSIAN_WEIGHTS if weights is None else GIVEN_WEIGHTS
+        self._limit = TYPICAL_WEIGHTS if weights is None else GIVEN_WEIGHTS
         self._in_kind = {kind: sum(_weights_in(x) for x in report.layers if x.kind == kind) for kind in KINDS}
         self._before: LayerReport | None = None
         self._rows: npt.NDArray[np.intp] = np.zeros(0, np.intp)
@@ -197,8 +198,8 @@ class _SampleMaker:
         self._rows = np.unique(np.linspace(0, filters - 1, picked).round().astype(np.intp))
         shape = (len(self._rows), *layer.weight_shape[1:])
         if self.weights is None:
-            numbers = self.random.standard_normal(shape, np.float32)
-            numbers.flat[0] = NormalDist().inv_cdf(1 - 0.25 / max(1, size))
+            numbers = self.random.logistic(size=shape)
+            numbers.flat[0] = math.log(4 * size - 1)  # half of all layers of so many have a larger one
         else:
             numbers = self._given(layer, self.weights, f"{prefix}weight")
             if picked < filters:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from sepnet.core.estimate import NETWORK, FileEstimate, WhatIf, WhatIfRow
+from sepnet.core.estimate import NETWORK, TYPICAL, FileEstimate, WhatIf, WhatIfRow
 from sepnet.core.network import KINDS, LayerReport, NetworkReport
 from sepnet.core.recipe import Chain, Recipe, Rule
 from sepnet.packing.estimate import Sample, estimate, take_sample
@@ -43,7 +43,9 @@ def what_if(report: NetworkReport, weights: Mapping[str, npt.NDArray[Any]] | Non
 
     Args:
         report: what `inspect` says.
-        weights: state dict of the network as numpy arrays; None estimates with Gaussian weights.
+        weights: state dict of the network as numpy arrays; None estimates with weights distributed as trained ones
+            typically are, see `sepnet.packing.estimate.take_sample`.  Weights that are only initialized are not:
+            give them, if it is their file that is asked for.
 
     Raises:
         WeightsError: `weights` are of another network.
@@ -65,7 +67,7 @@ def what_if(report: NetworkReport, weights: Mapping[str, npt.NDArray[Any]] | Non
     rows += network.without_fc()
     order = [NETWORK, *KINDS]
     rows.sort(key=lambda row: order.index(row.scope))
-    measured_on = "given weights" if sample.given else "Gaussian weights"
+    measured_on = "its weights" if sample.given else TYPICAL
     total = sum(math.prod(layer.weight_shape) for layer in network.layers)
     return WhatIf(report.name, report.params, report.macs, measured_on, min(sample.coded, total), total, tuple(rows))
 
