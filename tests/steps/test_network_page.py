@@ -8,8 +8,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -50,7 +51,7 @@ def report(spec: str) -> NetworkReport:
 def quick() -> Iterator[None]:
     """Few weights really coded: these tests look at what is shown."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimate, "GAUSSIAN_WEIGHTS", 2000)
+        patch.setattr(estimate, "TYPICAL_WEIGHTS", 2000)
         patch.setattr(estimate, "_LEAST_WEIGHTS", 100)
         yield
 
@@ -67,11 +68,11 @@ def browse(tmp_path: Path) -> Open:
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
 
-    def browse(page: str, view: str = "") -> str:
+    def browse(page: str, view: str = "", flags: Sequence[str] = ()) -> str:
         path = tmp_path / "page.html"
         path.write_text(page, encoding="utf-8")
         done = subprocess.run(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{path}{view}"],
+            [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{path}{view}"],
             capture_output=True,
             text=True,
             timeout=120,
@@ -184,6 +185,51 @@ def test_sorts_and_filters_by_hand(page: str, browse: Open) -> None:
     assert names == sorted(names) and len(names) == 7 and all(name.endswith("bn") for name in names)
     title = html.unescape(re.findall("<title>(.*?)</title>", document)[0])
     assert title == "#layers.sort=layer&layers.order=ascending&layers.text=BN"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_fits_a_phone_and_a_desk(browse: Open, width: int) -> None:
+    """Only the tables scroll sideways, within their boxes; one of the two drawings is shown, its words legible."""
+    network = report("googlenet")
+    words = """
+        const charts = [...document.querySelectorAll(".chart")].filter(chart => chart.getClientRects().length);
+        const sizes = charts.flatMap(chart => [...chart.querySelectorAll("text")]).map(text =>
+            parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a);
+        return [document.documentElement.scrollWidth, innerWidth, charts.length, Math.min(...sizes)];
+    """
+    page_width, screen, charts, smallest = told(browse, network_page(network, what_if(network)), words, width)
+    assert page_width <= screen == width and charts == 2 and smallest >= 12
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [(1, "rgb(255, 255, 255)"), (0, "rgb(21, 24, 28)")])
+def test_light_and_dark(page: str, browse: Open, scheme: int, paper: str) -> None:
+    words = """
+        const shown = element => getComputedStyle(document.querySelector(element));
+        return [shown("body").backgroundColor, shown("body").color, shown(".chart text").fill, shown("td").color];
+    """
+    back, *inks = told(browse, page, words, 1280, f"--blink-settings=preferredColorScheme={scheme}")
+    assert back == paper and len(set(inks)) == 1 and contrast(back, inks[0]) > 7
+
+
+def told(browse: Open, page: str, words: str, width: int, *flags: str) -> list[Any]:
+    """What a script says of the page in a frame so wide; Chromium's own windows are 500 pixels at least."""
+    script = f"<script>parent.document.title = JSON.stringify((() => {{{words}}})());</script>"
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", f"{script}</body>")
+    frame = f'<iframe style="border: 0; width: {width}px; height: 844px" srcdoc="{html.escape(text)}"></iframe>'
+    document = browse(f"<!doctype html><html><head><title>-</title></head><body>{frame}</body></html>", "", flags)
+    return list(json.loads(html.unescape(re.findall("<title>(.*?)</title>", document)[0])))
+
+
+def contrast(*colours: str) -> float:
+    """Contrast of two colours as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted(map(luminance, colours))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_wrong_address_does_no_harm(page: str, browse: Open) -> None:

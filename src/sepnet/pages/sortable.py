@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -169,6 +170,7 @@ def _cell(cell: Cell, text: bool) -> str:
     value = f' data-value="{cell.value}"' if cell.value is not None else ""
     share = f' style="--share:{cell.share:.4f}"' if cell.share is not None else ""
     shown = html.escape(cell.text)
-    inside = f'<span title="{shown}">{shown}</span>' if cell.name else shown
+    broken = re.sub(r"([._])", r"\1<wbr>", shown)  # where a narrow screen may break a long name
+    inside = f'<span title="{shown}">{broken}</span>' if cell.name else shown
     scope = ' scope="row"' if cell.name else ""
     return f"<{tag}{scope}{_classes(text, cell.name, cell.share is not None)}{value}{share}>{inside}</{tag}>"

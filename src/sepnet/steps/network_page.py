@@ -16,9 +16,9 @@ __all__ = ["network_page", "network_svg"]
 _STYLE = """
 body { max-width: 72rem; } .narrow { display: none; } .chart { margin: 1rem 0; max-width: 60rem; }
 .chart svg { max-width: none; display: block; } .halo { stroke: var(--paper); } .trace { stroke: var(--ink); } .swatch { display: inline-block; width: .8em; height: .8em; margin-right: .5em; }
-@media (max-width: 40rem) { .narrow { display: block; } .broad { display: none; } }
+@media (max-width: 40rem) { .narrow { display: block; max-width: 30rem; } .broad { display: none; } .wide table { font-size: .85rem; } }
 """
-_BROAD, _NARROW = Size(), Size(360, 230, 11)
+_BROAD, _NARROW = Size(), Size(330, 260, 13)
 
 
 def network_page(report: NetworkReport, what_if: WhatIf | None = None) -> str:
