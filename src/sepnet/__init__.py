@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sepnet.api import PackedModel, compress, inspect, read
+    from sepnet.api import PackedModel, compress, inspect, read, rewrite
     from sepnet.core.dataset import Dataset, Split
     from sepnet.core.errors import SepnetError
     from sepnet.core.packed_model import Limits
@@ -27,6 +27,7 @@ __all__ = [
     "inspect",
     "load_recipe",
     "read",
+    "rewrite",
 ]
 
 _HOMES = {
@@ -40,6 +41,7 @@ _HOMES = {
     "inspect": "sepnet.api",
     "load_recipe": "sepnet.core.recipe",
     "read": "sepnet.api",
+    "rewrite": "sepnet.api",
 }
 
 

@@ -25,10 +25,11 @@ from sepnet.core.score import Score
 if TYPE_CHECKING:
     from torch import nn
 
+    from sepnet.core.rewrite import RewriteRow
     from sepnet.steps.compress import StageRow
     from sepnet.steps.info import FileReport
 
-__all__ = ["PackedModel", "compress", "inspect", "read"]
+__all__ = ["PackedModel", "compress", "inspect", "read", "rewrite"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PackedModel(packed_model.PackedModel):
     Attributes:
         header: names, shapes, schemes, codecs; `bytes` and `ratio` say how small it is.
         rows: the table of the stages, right after `compress`; empty for a file that was read.
+        rewrites: likewise the table of the rewrites.
 
     >>> import numpy as np, sepnet
     >>> model = sepnet.read("zoo/lenet300-mnist.sepnet")
@@ -46,6 +48,7 @@ class PackedModel(packed_model.PackedModel):
     """
 
     rows: tuple[StageRow, ...] = ()
+    rewrites: tuple[RewriteRow, ...] = ()
 
     def run(self, batch: npt.NDArray[np.floating], runtime: str = "onnxruntime") -> npt.NDArray[np.float32]:
         """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says."""
@@ -135,7 +138,38 @@ def compress(
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     done = step(model, load_recipe(recipe), loaded, report, epochs, seed, progress=progress, on_row=on_row)
     packed = done.packed
-    return PackedModel(packed.header, packed.graph, packed.payloads, packed.header_bytes, packed.graph_bytes, done.rows)
+    return PackedModel(
+        packed.header, packed.graph, packed.payloads, packed.header_bytes, packed.graph_bytes, done.rows, done.rewrites
+    )
+
+
+def rewrite(
+    model: nn.Module, recipe: str | Path | Recipe, data: Dataset | str | None = None, data_dir: Path | None = None
+) -> nn.Module:
+    """A copy of a network with its layers rewritten as a recipe says, not trained and not compressed.
+
+    What `compress` with that recipe unpacks loads into it: the class that a state dict of the packed file fits.
+
+    Args:
+        model: the trained network; it is not changed.
+        recipe: as for `compress`; only its `rewrite` tables count.
+        data: images for the rewrites that can use some; its train split is looked at.
+        data_dir: where named data sets are; default `$SEPNET_DATA`.
+
+    Raises:
+        RecipeError: no such rewrite, option or layer, or a layer that cannot be rewritten, and why.
+
+    >>> import sepnet
+    >>> from sepnet.networks import build
+    >>> table = {"rewrite": "low_rank", "layers": ["conv2"], "rank": 10}
+    >>> small = sepnet.rewrite(build("lenet5"), sepnet.Recipe("low rank", rewrite=(table,)))
+    >>> small.conv2.kxk.weight.shape, small.conv2.pointwise.weight.shape
+    (torch.Size([10, 20, 5, 5]), torch.Size([50, 10, 1, 1]))
+    """
+    require_torch("sepnet.rewrite")
+    from sepnet.steps.rewrite import rewrite as step
+
+    return step(model, load_recipe(recipe), None if data is None else _dataset(data, data_dir))[0]
 
 
 def _dataset(data: Dataset | str, data_dir: Path | None) -> Dataset:

@@ -192,10 +192,12 @@ def compress(
         for name, packed in done.stages.items():
             packed.write(stages / f"{output.stem}.{name}.sepnet")
     if report:
-        write_report(report, plan, done.rows, info_step(done.packed), data)
+        write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites)
     if as_json:
         terminal.print_json(terminal.compress_json(output, done))
     else:
+        if done.rewrites:
+            terminal.print_rewrites(done.rewrites)
         terminal.print_rows(done.rows, f"{net} on {data}, recipe {plan.name}")
         terminal.note(
             f"{output}: {done.packed.bytes:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"

@@ -24,6 +24,7 @@ from sepnet.core.score import Score
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from sepnet.core.rewrite import RewriteRow
     from sepnet.steps.compress import Compressed, StageRow
     from sepnet.steps.info import FileReport
     from sepnet.steps.run import Prediction
@@ -103,6 +104,16 @@ def print_rows(rows: Sequence[StageRow], title: str) -> None:
     console().print(lines)
 
 
+def print_rewrites(rows: Sequence[RewriteRow]) -> None:
+    """`compress`: the table of the rewrites."""
+    lines = table("rewrites", ["layer", "rewrite"], ["params", "after", "relative error"])
+    for row in rows:
+        lines.add_row(
+            plain(row.layer), row.rewrite, f"{row.params_before:,}", f"{row.params_after:,}", f"{row.error:.4f}"
+        )
+    console().print(lines)
+
+
 def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
     """`compress --json`."""
     packed = done.packed
@@ -112,6 +123,7 @@ def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
         "params": packed.header.params,
         "ratio": packed.ratio,
         **score_json(done.score),
+        "rewrites": [dataclasses.asdict(row) for row in done.rewrites],
         "stages": [dataclasses.asdict(row) for row in done.rows],
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from torch import nn
 from sepnet.codecs import find
 from sepnet.core.choices import Tried, open_choices, settle
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import NetworkError, RecipeError, SepnetError, UsageError
+from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
 from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.core.recipe import Recipe, Stage
+from sepnet.core.rewrite import RewriteRow
 from sepnet.core.score import Score
 from sepnet.datasets import hold_out
 from sepnet.packing.export import export_graph
@@ -36,6 +36,7 @@ from sepnet.training.checkpoint import Checkpoint
 from sepnet.training.fit import EpochLog, Fit, check_classes
 from sepnet.training.fit import score as torch_score
 from sepnet.training.parametrized import ParametrizedNetwork, sites
+from sepnet.training.rewriting import RewrittenNetwork, copied, rewrite_network
 from sepnet.training.weights import check_finite
 
 __all__ = ["Compressed", "StageRow", "compress"]
@@ -49,7 +50,7 @@ class StageRow:
     """One line of the table: the network as it stands after a stage.
 
     Attributes:
-        stage: "float", the recipe's stages, "packed".
+        stage: "float", "rewritten" where the recipe rewrites, the recipe's stages, "packed".
         kept: fraction of the parameters that are not zero.
         bytes: size of the file that holds this stage (safetensors for "float", a packed file for the others).
         ratio: bytes of the original parameters at float32, over `bytes`.
@@ -73,6 +74,7 @@ class Compressed:
     score: Score
     rows: tuple[StageRow, ...]
     stages: dict[str, PackedModel]
+    rewrites: tuple[RewriteRow, ...] = ()
 
 
 def through_bytes(packed: PackedModel) -> PackedModel:
@@ -115,22 +117,29 @@ def compress(
     """
     torch.manual_seed(seed)
     check_finite(model.state_dict(), "the network's weights")
-    model = _copied(model)
+    model = copied(model)
     check_classes(model, data)
     recipe = with_epochs(recipe, epochs)
     _check_codecs(recipe)
     digest = recipe.digest()
-    recipe, tried = settle(recipe, _Measure(model, data, report, recipe, progress))
+    start = rewrite_network(model, recipe, data, report)
+    recipe, tried = settle(recipe, _Measure(start, data, recipe, progress))
     for choice in tried:
         on_choice(choice)
-    work = _Work(model, recipe, data, report, seed, device, digest)
+    work = _Work(start, recipe, data, seed, device, digest)
     progress(Tick("export", 0, 1))
-    work.graph = export_graph(model, data.input_shape)
+    work.graph = export_graph(start.model, data.input_shape)
+    first = work
+    if start.rows:
+        first = _Work(start.unwritten(), Recipe("as it came"), data, seed, device, digest)
+        first.graph = export_graph(start.before, data.input_shape)
     progress(Tick("export", 1, 1))
     if checkpoint is not None and checkpoint.state is not None:
         with checkpoint.loading():
             work.resume(checkpoint.state)
-    work.add_row(work.float_row(), on_row)
+    work.add_row(first.float_row(), on_row)
+    if start.rows and not work.stage_known("rewritten"):
+        work.add_row(work.stage_row("rewritten"), on_row)
     for index, stage in enumerate(recipe.stage):
         if index < work.stage:
             continue
@@ -159,17 +168,6 @@ def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
     return msgspec.structs.replace(recipe, stage=tuple(stages))
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy; the weights that torch.nn.utils.prune and the old weight_norm compute cannot be copied."""
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:  # the user's module may define its own copying
-        reason = " ".join(str(error).split())[:200]
-        raise NetworkError(
-            f"the network cannot be copied (make what torch.nn.utils did to its weights permanent first): {reason}"
-        ) from error
-
-
 def _check_codecs(recipe: Recipe) -> None:
     """Raise `RecipeError` now, not after hours of training, when a rule names a codec that there is not."""
     for index, rule in enumerate(recipe.rule):
@@ -183,10 +181,8 @@ def _check_codecs(recipe: Recipe) -> None:
 class _Measure:
     """Top-1 on held-out training images of a network under a recipe, before any fine-tuning."""
 
-    def __init__(
-        self, model: nn.Module, data: Dataset, report: NetworkReport, recipe: Recipe, progress: Progress
-    ) -> None:
-        self.model, self.report, self.progress = model, report, progress
+    def __init__(self, start: RewrittenNetwork, data: Dataset, recipe: Recipe, progress: Progress) -> None:
+        self.model, self.report, self.progress = start.model, start.layers, progress
         choices = open_choices(recipe)
         self.done, self.total = 0, sum(len(choice.values) for choice in choices)
         self.data = hold_out(data, recipe.holdout) if choices else data
@@ -208,19 +204,12 @@ class _Work:
     graph: ExportedGraph
 
     def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        data: Dataset,
-        report: NetworkReport,
-        seed: int,
-        device: str,
-        digest: str,
+        self, start: RewrittenNetwork, recipe: Recipe, data: Dataset, seed: int, device: str, digest: str
     ) -> None:
-        self.recipe, self.data, self.report, self.seed, self.device = recipe, data, report, seed, device
-        self.digest = digest
-        self.teacher = copy.deepcopy(model).eval()
-        self.network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
+        self.recipe, self.data, self.report, self.seed, self.device = recipe, data, start.report, seed, device
+        self.digest, self.rewrites = digest, start.rows
+        self.teacher = start.before
+        self.network = ParametrizedNetwork(start.model, make_plan(recipe, sites(start.model, start.layers), SCHEMES))
         self.rows: list[StageRow] = []
         self.stages: dict[str, PackedModel] = {}
         self.stage = 0
@@ -282,6 +271,10 @@ class _Work:
             self.rows.append(row)
         on_row(known or row)
 
+    def stage_known(self, name: str) -> bool:
+        """Whether a resumed run has the row already."""
+        return any(row.stage == name for row in self.rows)
+
     def float_row(self) -> StageRow:
         """The network as it came."""
         state = self.teacher.state_dict()
@@ -323,7 +316,7 @@ class _Work:
         row = self._row("packed", again, score.top1)
         self.rows.append(row)
         on_row(row)
-        return Compressed(packed, score, tuple(self.rows), self.stages)
+        return Compressed(packed, score, tuple(self.rows), self.stages, self.rewrites)
 
     def pack(self, codecs: Sequence[str] | None) -> PackedModel:
         """A packed model of the network as it stands."""

@@ -13,6 +13,7 @@ import msgspec
 
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
+from sepnet.core.rewrite import RewriteRow
 from sepnet.pages.page import page, table
 from sepnet.steps.compress import StageRow
 from sepnet.steps.info import FileReport
@@ -20,7 +21,14 @@ from sepnet.steps.info import FileReport
 __all__ = ["stage_chart", "write_report"]
 
 
-def write_report(path: Path, recipe: Recipe, rows: Sequence[StageRow], file: FileReport, data: str) -> None:
+def write_report(
+    path: Path,
+    recipe: Recipe,
+    rows: Sequence[StageRow],
+    file: FileReport,
+    data: str,
+    rewrites: Sequence[RewriteRow] = (),
+) -> None:
     """Write the report.  It loads nothing from anywhere."""
     first, last = rows[0], rows[-1]
     drop = 100 * (first.top1 - last.top1)
@@ -34,6 +42,7 @@ def write_report(path: Path, recipe: Recipe, rows: Sequence[StageRow], file: Fil
         "<h2>Stages</h2>",
         stage_chart(rows),
         _stages(rows),
+        *(["<h2>Rewrites</h2>", _rewrites(rewrites)] if rewrites else []),
         "<h2>What is in the file</h2>",
         _tensors(file),
         "<h2>Recipe</h2>",
@@ -65,6 +74,13 @@ def _stages(rows: Sequence[StageRow]) -> str:
         for row in rows
     ]
     return table(["stage", "params kept", "bytes on disk", "ratio", "top-1", "ms an image"], 1, lines)
+
+
+def _rewrites(rows: Sequence[RewriteRow]) -> str:
+    lines = [
+        [row.layer, row.rewrite, f"{row.params_before:,}", f"{row.params_after:,}", f"{row.error:.4f}"] for row in rows
+    ]
+    return table(["layer", "rewrite", "params", "after", "relative error"], 2, lines)
 
 
 def _tensors(file: FileReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import fnmatch
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import RecipeError
+from sepnet.core.errors import NetworkError, RecipeError
 from sepnet.core.network import LayerReport, NetworkReport
 from sepnet.core.recipe import Recipe
 from sepnet.core.rewrite import RewriteRow, RewriteRule, make_rewrite
@@ -18,10 +19,63 @@ from sepnet.counting.kinds import kind_of
 from sepnet.rewrites import REWRITES
 from sepnet.training.parametrized import tied_names
 
-__all__ = ["report_after", "rewrite_layers"]
+__all__ = ["RewrittenNetwork", "copied", "rewrite_layers", "rewrite_network"]
 
 _GLOB = frozenset("*?[")
 _IMAGES, _BATCH = 1024, 32
+
+
+@dataclasses.dataclass(frozen=True)
+class RewrittenNetwork:
+    """A network before and after its rewrites; the same twice where the recipe has none.
+
+    Attributes:
+        model: the network that is trained and packed.
+        before: the network as it came.
+        report: of `before`.
+        layers: the report whose names and kinds are those of `model`.
+        rows: the rewrites.
+    """
+
+    model: nn.Module
+    before: nn.Module
+    report: NetworkReport
+    layers: NetworkReport
+    rows: tuple[RewriteRow, ...] = ()
+
+    def unwritten(self) -> RewrittenNetwork:
+        """The network as it came, alone."""
+        return RewrittenNetwork(copy.deepcopy(self.before), self.before, self.report, self.report)
+
+
+def rewrite_network(model: nn.Module, recipe: Recipe, data: Dataset, report: NetworkReport) -> RewrittenNetwork:
+    """Rewrite `model`, which is the caller's own, as `recipe` says, and see that it still runs.
+
+    Raises:
+        RecipeError: as `rewrite_layers`; or the network does not run any more.
+    """
+    before = copy.deepcopy(model).eval()
+    model, rows = rewrite_layers(model, recipe, data)
+    if not rows:
+        return RewrittenNetwork(model, before, report, report)
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).eval()(torch.zeros(2, *data.input_shape))
+    except Exception as error:  # whatever the user's forward raises
+        reason = " ".join(str(error).split())[:200]
+        raise RecipeError(f"recipe {recipe.name}: after its rewrites the network does not run: {reason}") from error
+    return RewrittenNetwork(model, before, report, _report_after(report, model, rows), rows)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy; the weights that torch.nn.utils.prune and the old weight_norm compute cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # the user's module may define its own copying
+        reason = " ".join(str(error).split())[:200]
+        raise NetworkError(
+            f"the network cannot be copied (make what torch.nn.utils did to its weights permanent first): {reason}"
+        ) from error
 
 
 def rewrite_layers(
@@ -54,7 +108,7 @@ def rewrite_layers(
     return model, tuple(rows)
 
 
-def report_after(report: NetworkReport, model: nn.Module, rows: tuple[RewriteRow, ...]) -> NetworkReport:
+def _report_after(report: NetworkReport, model: nn.Module, rows: tuple[RewriteRow, ...]) -> NetworkReport:
     """`report` with the layers of the rewritten `model` in place of those that were rewritten; their macs are not counted."""
     gone = [row.layer for row in rows]
     layers = [layer for layer in report.layers if not any(_inside(layer.name, name) for name in gone)]
