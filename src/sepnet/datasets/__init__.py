@@ -2,7 +2,8 @@
 
 A variant is a file here and a line in `DATASETS`.  Its loader is a function of keyword arguments that returns a
 `Dataset`: its options, `path` if it takes what stands after the colon, `data_dir` if it reads from the data directory.
-The option `holdout` belongs to no loader: it works for all of them.
+The option `holdout` belongs to no loader: it works for all of them.  Where the images would not fit in memory, the splits
+hold `StreamedImages` in place of arrays (`FileImages`, or one's own).
 """
 
 from __future__ import annotations
