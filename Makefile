@@ -22,7 +22,7 @@ check: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits]' \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits,parallel]' \
 		hypothesis import-linter mypy pytest ruff
 	touch $@
 

@@ -12,6 +12,7 @@ import typer
 
 from sepnet.cli.app import Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command
 from sepnet.core.errors import UsageError
+from sepnet.core.progress import is_first
 from sepnet.core.registry import require_torch
 
 __all__ = ["compress", "train"]
@@ -74,6 +75,8 @@ def train(
     with terminal.Progress() as progress, terminal.Log(log, progress) as lines:
         trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device)
         lines.score(trained.score)
+    if not is_first():
+        return
     write_weights(output, trained.model.state_dict())
     checkpoint.remove()
     score = {"output": str(output), "bytes": output.stat().st_size, **terminal.score_json(trained.score)}
@@ -137,6 +140,7 @@ def compress(
     from sepnet.datasets import load
     from sepnet.networks import brings_weights, build
     from sepnet.steps.compress import compress as step
+    from sepnet.steps.compress import through_bytes
     from sepnet.steps.info import info as info_step
     from sepnet.steps.inspect import inspect as inspect_step
     from sepnet.steps.report import write_report
@@ -163,6 +167,8 @@ def compress(
     }
 
     def keep(packed: PackedModel) -> PackedModel:
+        if not is_first():
+            return through_bytes(packed)
         packed.write(output)
         return PackedModel.read(output)
 
@@ -187,6 +193,8 @@ def compress(
             device,
             lines.choice,
         )
+    if not is_first():
+        return
     checkpoint.remove()
     if stages:
         for name, packed in done.stages.items():

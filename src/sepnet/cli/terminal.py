@@ -18,7 +18,7 @@ from rich.table import Table
 
 from sepnet.core.choices import Tried
 from sepnet.core.errors import OutputError
-from sepnet.core.progress import Tick
+from sepnet.core.progress import Tick, is_first
 from sepnet.core.score import Score
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and is_first()
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -220,7 +220,8 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line above the bars, or on plain stderr."""
-        self._bars.console.print(text, soft_wrap=True)
+        if is_first():
+            self._bars.console.print(text, soft_wrap=True)
 
 
 class Log:
@@ -232,7 +233,7 @@ class Log:
         self._started = time.perf_counter()
 
     def __enter__(self) -> Log:
-        if self._path is not None:
+        if self._path is not None and is_first():
             try:
                 self._file = self._path.open("a", encoding="utf-8")
             except OSError as error:

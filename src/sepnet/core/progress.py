@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Tick", "silent"]
+__all__ = ["Progress", "Tick", "is_first", "silent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,12 @@ Progress = Callable[[Tick], None]
 
 def silent(_: Tick) -> None:
     """The callback that draws nothing."""
+
+
+def is_first() -> bool:
+    """Whether this process is the one that shows and writes: the only one, or under torchrun the one whose RANK is 0.
+
+    >>> is_first()
+    True
+    """
+    return int(os.environ.get("RANK", "0")) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,11 @@ class Mixed:
     labels: torch.Tensor
     others: torch.Tensor | None = None
     share: float = 1.0
+
+    def part(self, take: Callable[[torch.Tensor], torch.Tensor]) -> Mixed:
+        """The images and labels that `take` takes."""
+        others = None if self.others is None else take(self.others)
+        return Mixed(take(self.images), take(self.labels), others, self.share)
 
 
 def mix(images: torch.Tensor, labels: torch.Tensor, alpha: float) -> Mixed:

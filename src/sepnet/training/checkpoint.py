@@ -13,6 +13,7 @@ import torch
 
 from sepnet.core.errors import UsageError, WeightsError
 from sepnet.core.files import write_bytes
+from sepnet.core.progress import is_first
 
 __all__ = ["Checkpoint", "fingerprint"]
 
@@ -73,12 +74,16 @@ class Checkpoint:
 
     def save(self, **state: Any) -> None:
         """Replace the file: the SHA-256 of what follows, then what torch saves, which has no checksum that torch looks at."""
+        if not is_first():
+            return
         data = io.BytesIO()
         torch.save({"run": self.run, **state}, data)
         write_bytes(self.path, hashlib.sha256(data.getbuffer()).digest() + data.getbuffer())
 
     def remove(self) -> None:
         """The run is over."""
+        if not is_first():
+            return
         self.path.unlink(missing_ok=True)
 
 

@@ -24,6 +24,7 @@ from sepnet.datasets import hold_out
 from sepnet.training.augment import Mixed, mix
 from sepnet.training.average import Best, WeightAverage, measure_norms
 from sepnet.training.batches import Batches, eval_batches
+from sepnet.training.parallel import team
 
 __all__ = ["EpochLog", "Fit", "check_classes", "score"]
 
@@ -83,6 +84,8 @@ class Fit:
         self.batches = Batches(self.data, options, seed)
         self.seed, self.advance, self.settled = seed, advance, settled
         self.optimizer = _optimizer(self.model, options)
+        self.team = team(self.device)
+        self.wrapped = self.team.prepare(self.model)
         self.average = WeightAverage(self.model, options.ema) if options.ema else None
         self.best = Best()
         self.done = 0
@@ -130,12 +133,12 @@ class Fit:
             lr = learning_rate(self.options, position, self.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            running += self._step(images.to(self.device), labels.to(self.device)) * len(images)
+            running += self._step(images.to(self.device), labels.to(self.device))
             seen += len(images)
             if step % 16 == 0 or step == steps - 1:
                 now, all_steps = self.done * steps + step + 1, self.epochs * steps
                 progress(Tick(self.stage, now, all_steps, f"epoch {self.done + 1}/{self.epochs}"))
-        loss, top1 = (running / max(1, seen)).tolist()
+        loss, top1 = (self.team.total(running) / max(1, seen)).tolist()
         if not math.isfinite(loss) or not self._finite():
             what = "a weight became NaN or Inf" if math.isfinite(loss) else f"the loss became {loss}"
             raise NetworkError(
@@ -144,8 +147,9 @@ class Fit:
         return EpochLog(self.stage, self.done + 1, lr, loss, top1, time.perf_counter() - started)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """One step of the optimizer; returns the loss and the fraction of the images that were classified right."""
-        mixed = mix(images, labels, self.options.mixup) if self.options.mixup else Mixed(images, labels)
+        """One step of the optimizer; returns the sum of the loss over this process's images, and how many were right."""
+        whole = mix(images, labels, self.options.mixup) if self.options.mixup else Mixed(images, labels)
+        mixed = whole.part(self.team.share)
         logits = self._logits(mixed.images)
         loss = self._loss(logits, mixed)
         if not loss.requires_grad:
@@ -153,11 +157,13 @@ class Fit:
                 f"stage {self.stage!r}: every weight is frozen, there is nothing to train; say epochs = 0"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.team.backward(loss, len(logits), len(images))
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model)
-        return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).float().mean()])
+        copies = self.team.size if len(logits) == len(images) else 1  # of a batch too small to be shared
+        right = (logits.detach().argmax(1) == mixed.labels).float().sum()
+        return torch.stack([loss.detach() * len(logits), right]) / copies
 
     def _validated(self, log: EpochLog) -> EpochLog:
         top1 = score(self.model, self.data, self.data.test).top1
@@ -199,7 +205,7 @@ class Fit:
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         try:
-            return self._forward(self.model, images)
+            return self._forward(self.wrapped, images)
         except ValueError as error:  # what batch normalization raises when there is nothing to average over
             reason = " ".join(str(error).split())[:200]
             raise NetworkError(
