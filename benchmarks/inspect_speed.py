@@ -7,7 +7,8 @@ shows: sepnet on the meta device, torchinfo and fvcore on a network with its wei
 where they take it.  The tools alternate; medians over the rounds; one thread.  Seconds: `call_s` of the count alone,
 `build_and_call_s` with the building of the network, `process_s` of the whole process.  Memory: `peak_bytes`, the
 greatest resident set of the process (ru_maxrss), and `above_import_bytes`, what it is above that after the imports.
-`cpu_s` is processor time of the process, which a busy machine changes less.  A tool that is not installed is left out.
+`call_cpu_s`, `build_and_call_cpu_s` and `cpu_s` are the same three in processor time, which a busy machine changes
+less; `load` is what else ran, the load average before and after.  A tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ name, shape = sys.argv[1], (1, 3, 224, 224)
 def peak():
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 {imports}
-imported, start = peak(), time.perf_counter()
+def clocks():
+    return time.perf_counter(), time.process_time()
+imported, start = peak(), clocks()
 {build}
-built = time.perf_counter()
+built = clocks()
 {call}
-end, use = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({{"call_s": end - built, "build_and_call_s": end - start, "peak_bytes": peak(),
-    "above_import_bytes": peak() - imported, "cpu_s": use.ru_utime + use.ru_stime, "params": params, "macs": macs}}))
+end = clocks()
+print(json.dumps({{"call_s": end[0] - built[0], "build_and_call_s": end[0] - start[0],
+    "call_cpu_s": end[1] - built[1], "build_and_call_cpu_s": end[1] - start[1], "cpu_s": end[1],
+    "peak_bytes": peak(), "above_import_bytes": peak() - imported, "params": params, "macs": macs}}))
 """
 SEPNET = "report = inspect(model, shape[1:]); params, macs = report.params, report.macs"
 TORCHINFO = "report = summary(model, input_size=shape, verbose=0{more}); params, macs = report.total_params, report.total_mult_adds"
@@ -101,7 +105,7 @@ def main() -> None:
     """Measure and save."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds, load = parser.parse_args().rounds, [round(os.getloadavg()[0], 1)]
     left_out = {
         tool: f"{package} is not installed"
         for tool, (package, *_) in TOOLS.items()
@@ -123,6 +127,7 @@ def main() -> None:
         result["networks"][network] = {"tools": rows, "times sepnet's": ratios(rows)}
         for tool, row in rows.items():
             print(network, tool, row, flush=True)
+    result["load"] = [*load, round(os.getloadavg()[0], 1)]
     save("inspect_speed", f"python {Path(__file__).parent.name}/{Path(__file__).name} --rounds {rounds}", result)
 
 
