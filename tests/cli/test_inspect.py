@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sepnet.networks import build
+from sepnet.packing import estimate
 
 MINE = """
 import torch
@@ -164,6 +165,9 @@ def test_onnx_files(run: Any, recipe: Path, tmp_path: Path) -> None:
     assert found["peak_activation_bytes"] == 4 * 7 * (3 + 5)
     ran = run("inspect", path)
     assert ran.code == 1 and "the size 't' of input 'x' is free; give --input-shape" in ran.error
+    page = tmp_path / "onnx.html"
+    found = run("inspect", path, "--input-shape", "7,3", "--what-if", "--html", page, "--sort", "macs", "--json").json
+    assert found["what_if"]["rows"][0]["method"] == "float16" and "15 params" in page.read_text()
     ran = run("inspect", path, "--input-shape", "7,3:float32")
     assert ran.code == 2 and "leave them out" in ran.error
     for command in (
@@ -175,23 +179,140 @@ def test_onnx_files(run: Any, recipe: Path, tmp_path: Path) -> None:
         assert ran.code == 2 and "an .onnx file can be inspected; only networks of torch can be trained" in ran.error
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few weights really coded: these tests look at what is shown."""
+    monkeypatch.setattr(estimate, "TYPICAL_WEIGHTS", 2000)
+    monkeypatch.setattr(estimate, "_LEAST_WEIGHTS", 100)
+
+
+def test_what_if_of_googlenet_counts_as_the_talk_does(run: Any, quick: None) -> None:
+    """6.99 M -> 4.43 M, and why."""
+    shown = run("inspect", "googlenet", "--what-if", "--depth", 1).out
+    lines = [line.split() for line in shown.splitlines()]
+    talk = "talk: 3x3 kernels at 9 bits + one float32 each 4,425,424 6,990,272 - 2,990,592 + 2,990,592/32 + 332,288"
+    assert talk.split() in lines
+    for words in (
+        "the 9 3x3 layers hold 2,990,592 weights in 332,288 kernels; each kernel becomes 9 bits and one float32, so that "
+        "6,990,272 numbers become 4,425,424.",
+        "7.02x smaller, not 32x as one bit a weight suggests",
+        "estimated from typical trained weights (logistic distribution)",
+        "--weights FILE estimates from yours",
+    ):
+        assert words in shown
+    found = run("inspect", "googlenet", "--what-if", "--json").json
+    rows = {row["label"]: row["numbers"] for row in found["talk_accounting"]["rows"]}
+    assert list(rows.values()) == [6_990_272, 4_425_424, 4_101_416, 4_103_736, 3_524_816, 3_408_566]
+    assert found["talk_accounting"]["explanation"][0].endswith("6,990,272 numbers become 4,425,424.")
+    assert [row["talk"] for row in found["talk_accounting"]["rows"]].index(True) == 1
+    assert {row["method"] for row in found["what_if"]["rows"]} > {"prune", "linear 5 bits", "pattern, kernel scale"}
+
+
+def test_what_if_without_patterns(run: Any, quick: None) -> None:
+    assert run("inspect", "lenet300", "--what-if", "--json").json["talk_accounting"] is None
+    assert "as the talk counts" not in run("inspect", "lenet300", "--what-if").out
+
+
+def test_what_if_takes_the_weights_that_there_are(
+    run: Any, weights: Path, exported: Path, mine: Path, compress: Any, tmp_path: Path
+) -> None:
+    """Those of a file, those of a .pt2 file, those that the user's own function brings; else typical ones."""
+    (mine / "own_nets.py").write_text(
+        "from sepnet.networks import build\n\ndef mine():\n    return build('mixed_cnn')\n"
+    )
+    given = run("inspect", "mixed_cnn", "--weights", weights, "--what-if", "--json").json["what_if"]
+    assert given["measured_on"] == "its weights" and given["coded"] == given["weights"]
+    inside = run("inspect", exported, "--what-if", "--json").json["what_if"]
+    assert [row["bytes"] for row in inside["rows"][1:4]] == pytest.approx(
+        [row["bytes"] for row in given["rows"][1:4]], rel=0.01
+    )
+    own = run("inspect", "own_nets:mine", "--input-shape", "1,28,28", "--what-if", "--json").json["what_if"]
+    assert inside["measured_on"] == own["measured_on"] == "its weights"
+    row = next(row for row in given["rows"] if (row["method"], row["scope"]) == ("linear 4 bits", "network"))
+    lines = [
+        f"[[rule]]\nlayers = {rule['layers']}\nschemes = [{{ scheme = 'linear', bits = 4 }}]" for rule in row["rules"]
+    ]
+    (tmp_path / "four.toml").write_text("title = 'what if'\n" + "\n".join(lines))
+    output = tmp_path / "four.sepnet"
+    ran = run(*compress(weights, tmp_path / "four.toml", output), "--epochs", 0)
+    assert ran.code == 0, ran.err
+    assert output.stat().st_size == pytest.approx(row["bytes"], rel=0.02)
+
+
+def test_history(run: Any) -> None:
+    found = run("inspect", "--history", "--json").json
+    assert [row["params"] for row in found if row["title"].startswith("GoogLeNet")] == [6_998_552, 13_378_280]
+    shown = run("inspect", "--history").out
+    for words in ("networks of the talk", "where the talk says something else", "sources of the accuracy", "450 MB"):
+        assert words in shown
+
+
+def test_pictures(run: Any, quick: None, tmp_path: Path) -> None:
+    page, chart = tmp_path / "a page.html", tmp_path / "chart.svg"
+    ran = run(
+        "inspect", "mixed_cnn", "--what-if", "--html", page, "--svg", chart, "--json", "--sort", "macs", "--depth", 2
+    )
+    assert ran.code == 0 and set(ran.json) > {"layers", "blocks", "what_if", "talk_accounting"}
+    assert page.read_text().startswith("<!doctype html>") and "What each method would leave" in page.read_text()
+    assert chart.read_text().startswith("<svg ")
+    assert run("inspect", "mixed_cnn", "--html", page).code == 0
+    assert "What each method would leave" not in page.read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a page.html", "chart.svg"]
+
+
+@pytest.mark.parametrize("option", ["--html", "--svg"])
+def test_pictures_that_cannot_be_written(run: Any, tmp_path: Path, option: str) -> None:
+    ran = run("inspect", "lenet5", option, tmp_path / "none" / "a")
+    assert (
+        ran.code == 1 and ran.out == "" and f"the folder {tmp_path / 'none'} does not exist; make it first" in ran.error
+    )
+    ran = run("inspect", "lenet5", option, tmp_path)
+    assert ran.code == 1 and "it is a folder; give a file name" in ran.error
+    ran = run("inspect", "lenet5", "--html", tmp_path / "a", "--svg", tmp_path / "a")
+    assert ran.code == 2 and "expected two files" in ran.error and not list(tmp_path.iterdir())
+
+
+def test_pictures_of_files(run: Any, quick: None, exported: Path, tmp_path: Path) -> None:
+    ran = run(
+        "inspect",
+        exported,
+        "--html",
+        tmp_path / "a.html",
+        "--svg",
+        tmp_path / "a.svg",
+        "--sort",
+        "params",
+        "--depth",
+        1,
+    )
+    assert ran.code == 0 and "20,602 params" in (tmp_path / "a.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
+        ("inspect", "inspect needs NET: a catalogue name, package.module:function, or a file (or --history)"),
         ("inspect lenet5 --sort size", "--sort 'size': expected one of params, macs, bytes, activations, name"),
-        ("inspect lenet5 --depth 0", "--depth"),
+        ("inspect lenet5 --depth 0", "Invalid value for '--depth'"),
+        ("inspect lenet5 --depth two", "Invalid value for '--depth': Input should be a valid integer"),
+        ("inspect lenet6", "unknown network 'lenet6'; did you mean 'lenet5'? choices: "),
+        ("inspect lenet5?classes=3", "unexpected keyword argument 'classes'; lenet5 takes num_classes"),
         (
             "inspect lenet5 --input-shape 1,28,28:",
             "expected positive integers with commas, such as 1,28,28 or 16:int64",
         ),
+        ("inspect lenet5 --input-shape 1,-28,28", "input shape '1,-28,28': expected positive integers"),
+        ("inspect lenet5 --input-shape wide", "input shape 'wide': expected positive integers"),
+        ("inspect lenet5 --history", "--history shows the talk's networks; expected nothing but --json, found NET"),
+        ("inspect --history --what-if --depth 2", "expected nothing but --json, found --depth, --what-if"),
         ("inspect torchvision:resnet18", "needs torchvision, which is not installed; pip install torchvision"),
-        ("inspect timm:resnet18", "needs timm, which is not installed; pip install timm"),
+        ("inspect timm:resnet18 --what-if", "needs timm, which is not installed; pip install timm"),
         ("inspect none.onnx --weights w", "holds its own weights"),
     ],
 )
 def test_wrong_usage(run: Any, command: str, words: str) -> None:
     ran = run(*command.split())
-    assert ran.code == 2 and words in " ".join(ran.err.split())
+    assert ran.code == 2 and ran.out == "" and words in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize(
@@ -199,6 +320,15 @@ def test_wrong_usage(run: Any, command: str, words: str) -> None:
     [
         ("inspect none.onnx", "cannot read none.onnx: No such file"),
         ("inspect none.pt2", "cannot read none.pt2: No such file"),
+        ("inspect lenet5 --what-if --weights none.safetensors", "cannot read weights none.safetensors: No such file"),
+        (
+            "inspect lenet5 --input-shape 3,28,28",
+            "layer 'conv1' (Conv2d) found (1, 3, 28, 28), expected (batch, 1, size, size)",
+        ),
+        (
+            "inspect lenet5 --input-shape 1,28,28 --input-shape 2",
+            "found (1, 1, 28, 28) and (1, 2), expected (batch, 1, 28, 28)",
+        ),
         ("inspect lenet5 --input-shape 1,28,28:int65", "expected 1 of torch's type names, as int64 or float32"),
     ],
 )
