@@ -68,28 +68,36 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     "old, new, words",
     [
         ('title = "prune, then quantize"', "", ["title"]),
-        ("lr = 0.05", 'lr = "fast"', ["lr", "float", "stage 'a'"]),
-        ("lr = 0.05", "lr = 0", ["lr = 0", "out of range"]),
-        ("lr = 0.05", "lr = nan", ["lr = nan", "out of range"]),
-        ("lr = 0.05", "lr = inf", ["lr = inf", "out of range"]),
-        ("lr = 0.05", "learning_rate = 1", ["learning_rate", "stage 'a'"]),
-        ("batch = 32", "batch = 0", ["batch = 0"]),
-        ("batch = 32", "batch = 1.5", ["batch", "int"]),
-        ("batch = 32", "batch = true", ["batch", "int"]),
-        ("batch = 32", 'optimizer = "lion"', ["optimizer", "lion"]),
-        ("batch = 32", "distill = 1.5", ["distill = 1.5"]),
-        ("batch = 32", "label_smoothing = 1.0", ["label_smoothing = 1.0"]),
+        ("lr = 0.05", 'lr = "fast"', ["found lr = 'fast'; expected a number", "stage 'a'"]),
+        ("lr = 0.05", "lr = 0", ["found lr = 0.0; expected a number above 0"]),
+        ("lr = 0.05", "lr = nan", ["lr = nan; expected a number above 0"]),
+        ("lr = 0.05", "lr = inf", ["lr = inf; expected a number above 0"]),
+        ("lr = 0.05", "learning_rate = 1", ["unknown key 'learning_rate'", "choices: batch, cutout, ", "stage 'a'"]),
+        ("batch = 32", "batch = 0", ["batch = 0; expected 1 or more"]),
+        ("batch = 32", "batch = 1.5", ["found batch = 1.5; expected an integer"]),
+        ("batch = 32", "batch = true", ["found batch = true; expected an integer"]),
+        ("batch = 32", 'optimizer = "lion"', ["unknown optimizer 'lion'", "choices: adamw, sgd"]),
+        ("batch = 32", "distill = 1.5", ["distill = 1.5; expected 0 to 1"]),
+        ("batch = 32", "label_smoothing = 1.0", ["label_smoothing = 1.0; expected 0 to below 1"]),
         ("batch = 32", "warmup = -1", ["warmup = -1"]),
         ("batch = 32", "shift = -1", ["shift = -1"]),
         ("batch = 32", "weight_decay = nan", ["weight_decay = nan"]),
-        ("train = { lr = 0.01 }", "train = { lrr = 0.01 }", ["lrr", "stage 'b'"]),
-        ("train = { lr = 0.01 }", "lr = 0.01", ["lr", "stage"]),
-        ("[[rule]]", "[[rules]]", ["rules"]),
-        ("codec =", "codek =", ["codek", "rule"]),
-        ('layers = ["fc*"]', 'layers = "fc*"', ["layers", "array"]),
-        ("schemes = [", "schemas = [", ["schemas"]),
+        ("train = { lr = 0.01 }", "train = { lrr = 0.01 }", ["unknown key 'lrr'; did you mean 'lr'?", "stage 'b'"]),
+        ("train = { lr = 0.01 }", "lr = 0.01", ["stage 2: unknown key 'lr'", "choices: epochs, name, start, train"]),
+        ("[[rule]]", "[[rules]]", ["unknown key 'rules'; did you mean 'rule'?"]),
+        (
+            "codec =",
+            "codek =",
+            ["rule 1: unknown key 'codek'; did you mean 'codec'? choices: codec, kinds, layers, schemes"],
+        ),
+        (
+            'layers = ["fc*"]',
+            'layers = "fc*"',
+            ["rule 1: found layers = 'fc*'; expected an array, each a text in quotes"],
+        ),
+        ("schemes = [", "schemas = [", ["rule 1: unknown key 'schemas'; did you mean 'schemes'?"]),
         ("epochs = 3", "epochs = -3", ["epochs = -3", "stage 'a'"]),
-        ("epochs = 3", "epochs = 3.5", ["epochs", "int"]),
+        ("epochs = 3", "epochs = 3.5", ["found epochs = 3.5; expected an integer"]),
         ('start = ["prune"]', 'start = ["prun"]', ["'prun'", "no rule uses", "stage 'a'", "keep, linear, prune"]),
         ('start = ["prune"]', 'start = ["linear"]', ["'linear'", "twice"]),
         ('start = ["prune"]', "start = []", ["stage 'b'", "'linear' before 'prune'", "prune -> linear"]),
@@ -97,7 +105,18 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
         ('name = "b"', 'name = "packed"', ["'packed'", "two rows"]),
         ('name = "b"', 'name = "float"', ["'float'", "two rows"]),
         ("[[rule]]", "[[rule", ["not valid TOML", "line"]),
-        ('{ scheme = "prune", sparsity = 0.9 }', "7", ["schemes", "object"]),
+        ("[[rule]]", "[rule]", ["expected tables, each under [[rule]]"]),
+        (
+            '[[stage]]\nname = "a"',
+            '[rest]\nbias = []\n[[stage]]\nname = "a"',
+            ["rest: unknown key 'bias'; did you mean 'biases'? choices: biases, weights"],
+        ),
+        ('name = "b"', 'name = "a/b"', ["found stage name 'a/b'; expected 1 to 80 letters, digits"]),
+        ('name = "b"', 'name = ".."', ["found stage name '..'; expected"]),
+        ('name = "b"', 'name = ""', ["found stage name ''; expected"]),
+        ('name = "b"', 'nam = "b"', ["stage 2: unknown key 'nam'; did you mean 'name'?"]),
+        ('name = "b"\n', "", ["stage 2: the key 'name' is missing; expected a text in quotes"]),
+        ('{ scheme = "prune", sparsity = 0.9 }', "7", ["found schemes = [7, ", "expected an array, each a table"]),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
@@ -123,10 +142,21 @@ def test_no_such_recipe_lists_the_shelf(name: str) -> None:
 
 def test_a_folder_or_binary_file_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "folder").mkdir()
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00title")
-    for name in ("folder.toml", "binary.toml"):
-        with pytest.raises(RecipeError, match=name):
+    reasons = {"folder.toml": "Is a directory", "folder": "Is a directory", "binary.toml": "byte 0 is no UTF-8"}
+    for name, reason in reasons.items():
+        with pytest.raises(RecipeError, match=f"{name}.*{reason}.*lenet300-mnist"):
             load_recipe(tmp_path / name)
+
+
+def test_train_is_checked_without_a_stage(tmp_path: Path) -> None:
+    for line, words in (
+        ("batch = 0", "batch = 0; expected 1 or more"),
+        ('optimizer = "adam"', "did you mean 'adamw'?"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            load_recipe(write(tmp_path, f'title = "t"\n[train]\n{line}\n'))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from sepnet.core.convert import convert
 from sepnet.core.errors import RecipeError
 
 __all__ = ["Recipe", "Rest", "Rule", "Stage", "TrainOptions", "load_recipe", "recipe_names", "train_options"]
@@ -68,24 +71,24 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     patience: int = 0
 
     def __post_init__(self) -> None:
-        wrong = {
-            "lr": not 0 < self.lr < math.inf,
-            "batch": self.batch < 1,
-            "warmup": not 0 <= self.warmup < math.inf,
-            "weight_decay": not 0 <= self.weight_decay < math.inf,
-            "label_smoothing": not 0 <= self.label_smoothing < 1,
-            "shift": self.shift < 0,
-            "distill": not 0 <= self.distill <= 1,
-            "cutout": self.cutout < 0,
-            "mixup": not 0 <= self.mixup < math.inf,
-            "ema": not 0 <= self.ema < 1,
-            "norm_batches": self.norm_batches < 0,
-            "validation": self.validation < 0,
-            "patience": self.patience < 0,
+        wanted = {
+            "lr": (0 < self.lr < math.inf, "a number above 0"),
+            "batch": (self.batch >= 1, "1 or more"),
+            "warmup": (0 <= self.warmup < math.inf, "0 or more"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 to below 1"),
+            "shift": (self.shift >= 0, "0 or more"),
+            "distill": (0 <= self.distill <= 1, "0 to 1"),
+            "cutout": (self.cutout >= 0, "0 or more"),
+            "mixup": (0 <= self.mixup < math.inf, "0 or more"),
+            "ema": (0 <= self.ema < 1, "0 to below 1"),
+            "norm_batches": (self.norm_batches >= 0, "0 or more"),
+            "validation": (self.validation >= 0, "0 or more"),
+            "patience": (self.patience >= 0, "0 or more"),
         }
-        for key, bad in wrong.items():
-            if bad:
-                raise ValueError(f"{key} = {getattr(self, key)} is out of range")
+        for key, (fits, expected) in wanted.items():
+            if not fits:
+                raise ValueError(f"found {key} = {getattr(self, key)}; expected {expected}")
         if self.patience and not self.validation:
             raise ValueError("patience needs validation = N, training images to score on")
 
@@ -117,7 +120,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step on the way: start some schemes, then fine-tune.
 
     Attributes:
-        name: for tables and logs.
+        name: for tables, logs and file names: letters, digits, spaces, `._+-`.
         start: scheme names that take effect when the stage begins; no scheme before those that precede it in a chain.
         epochs: epochs of fine-tuning; 0 for none.
         train: overrides of the recipe's `[train]` table.
@@ -174,15 +177,7 @@ def train_options(settings: dict[str, Any], where: str) -> TrainOptions:
     >>> train_options({"lr": 0.1}, "--set").lr
     0.1
     """
-    options: TrainOptions = _convert(settings, TrainOptions, where)
-    return options
-
-
-def _convert(data: object, kind: type[Any], what: str) -> Any:
-    try:
-        return msgspec.convert(data, kind, strict=True)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RecipeError(f"{what}: {error}") from error
+    return convert(settings, TrainOptions, where)
 
 
 def recipe_names() -> list[str]:
@@ -212,18 +207,29 @@ def load_recipe(recipe: str | Path | Recipe) -> Recipe:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {recipe}: not valid TOML: {error}") from error
-    return _checked(_convert({**data, "name": name}, Recipe, f"recipe {recipe}"))
+    return _checked(convert({**data, "name": name}, Recipe, f"recipe {recipe}"))
 
 
 def _read(recipe: str | Path) -> tuple[str, str]:
-    path = Path(recipe)
+    """The text and the name of a recipe: a file, or else one that comes with sepnet."""
+    path, choices = Path(recipe), recipe_names()
+    of_file = path.suffix == ".toml" or os.path.isfile(path) or (str(recipe) not in choices and os.path.isdir(path))
     try:
-        if path.suffix == ".toml" or path.is_file():
+        if of_file:
             return path.read_text(encoding="utf-8"), path.stem
         return (_shelf() / f"{recipe}.toml").read_text(encoding="utf-8"), str(recipe)
-    except (OSError, UnicodeDecodeError) as error:
-        choices = ", ".join(recipe_names())
-        raise RecipeError(f"no recipe {str(recipe)!r}: neither a readable file nor one of {choices}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"recipe {recipe}: byte {error.start} is no UTF-8; expected a TOML file, or one of {', '.join(choices)}"
+        ) from error
+    except OSError as error:
+        reason = f"{error.strerror}: neither" if of_file and os.path.exists(path) else "neither"
+        raise RecipeError(
+            f"no recipe {str(recipe)!r}: {reason} a readable file nor one of {', '.join(choices)}"
+        ) from error
+
+
+_STAGE_NAME = re.compile(r"[^\W_][\w .+-]{0,79}")
 
 
 def _checked(recipe: Recipe) -> Recipe:
@@ -231,7 +237,13 @@ def _checked(recipe: Recipe) -> Recipe:
     named = {str(table.get("scheme")) for chain in chains for table in chain}
     started: dict[str, int] = {}
     names = {"float", "packed", *(["rewritten"] if recipe.rewrite else [])}
+    if not recipe.stage:
+        train_options(recipe.train, f"recipe {recipe.name}: train")
     for index, stage in enumerate(recipe.stage):
+        if not _STAGE_NAME.fullmatch(stage.name):
+            raise RecipeError(
+                f"recipe {recipe.name}: found stage name {stage.name!r}; expected 1 to 80 letters, digits, spaces and any of . _ + - (it is part of file names), the first a letter or digit"
+            )
         if stage.name in names:
             raise RecipeError(
                 f"recipe {recipe.name}: two rows of the table would be called {stage.name!r}; stages need names of their own, not float or packed"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from sepnet.core.convert import convert
 from sepnet.core.errors import NetworkError, RecipeError, UnknownNameError
 from sepnet.core.network import KINDS, Kind
 
@@ -118,11 +119,8 @@ def make_rewrite(table: Mapping[str, Any], shelf: Mapping[str, type[Rewrite]] | 
         kind = shelf[name]
     except UnknownNameError as error:
         raise RecipeError(f"{where}: {error}") from error
-    try:
-        place = msgspec.convert(dict(table), _Where, strict=True)
-        rewrite = msgspec.convert(options, kind, strict=True)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RecipeError(f"{where}: rewrite {name!r}: {error}") from error
+    place = convert({key: table[key] for key in ("layers", "kinds") if key in table}, _Where, where)
+    rewrite = convert(options, kind, f"{where}: rewrite {name!r}")
     unknown = [kind for kind in place.kinds if kind not in KINDS]
     if unknown:
         raise RecipeError(f"{where}: unknown kind {unknown[0]!r}; choices: {', '.join(KINDS)}")

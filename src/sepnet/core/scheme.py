@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_chec
 import msgspec
 
 from sepnet.core.coded_tensor import CodedTensor
+from sepnet.core.convert import convert
 from sepnet.core.errors import RecipeError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -104,7 +105,5 @@ def make_scheme(table: Mapping[str, Any], shelf: Mapping[str, type[Scheme]] | An
         kind = shelf[name]
     except UnknownNameError as error:
         raise RecipeError(f"{where}: {error}") from error
-    try:
-        return msgspec.convert(options, kind, strict=True)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise RecipeError(f"{where}: scheme {name!r}: {error}") from error
+    made: Scheme = convert(options, kind, f"{where}: scheme {name!r}")
+    return made
