@@ -181,7 +181,7 @@ def share_bars(report: NetworkReport, size: Size, top: float = 0) -> tuple[str, 
             parts.append(
                 f'<rect x="{x:.2f}" y="{top:.1f}" width="{wide:.2f}" height="{tall:.1f}" fill="{COLOURS[kind.kind]}">{tip}</rect>'
             )
-            if wide > 3.2 * size.font:
+            if wide > 2.8 * size.font:
                 ink = "#ffffff" if kind.kind == "conv kxk" else "#000000"
                 parts.append(
                     text(

@@ -238,6 +238,7 @@ def _count(network: str) -> _Counts:
         model = build(network)
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     fcs = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    weights = [module.weight for module in convs[1:]] + [module.weight for module in fcs]
     patterns = [weight for name, weight in model.named_parameters() if name.endswith(".kxk.weight")]
     return _Counts(
         sum(parameter.numel() for parameter in model.parameters()),
@@ -245,7 +246,7 @@ def _count(network: str) -> _Counts:
         sum(parameter.numel() for module in fcs for parameter in module.parameters()),
         len(convs),
         len(fcs),
-        sum(module.weight.numel() for module in [*convs[1:], *fcs]),
+        sum(weight.numel() for weight in weights),
         sum(weight.numel() for weight in patterns),
         sum(weight[:, :, 0, 0].numel() for weight in patterns),
     )
