@@ -200,7 +200,7 @@ def compress(
         for name, packed in done.stages.items():
             packed.write(stages / f"{output.stem}.{name}.sepnet")
     if report:
-        write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites)
+        write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites, done.epochs)
     if as_json:
         terminal.print_json(terminal.compress_json(output, done))
     else:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from sepnet.core.choices import Tried
-from sepnet.core.errors import OutputError
+from sepnet.core.patterns import commonest
 from sepnet.core.progress import Tick, is_first
 from sepnet.core.score import Score
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from sepnet.steps.compress import Compressed, StageRow
     from sepnet.steps.info import FileReport
     from sepnet.steps.run import Prediction
-    from sepnet.training.fit import EpochLog
 
 _WIDE = 400
 
@@ -148,6 +144,7 @@ def print_info(report: FileReport, title: str) -> None:
             f"{tensor.side_bytes:,}",
         )
     console().print(rows)
+    print_patterns(report)
     ledger = table("\nledger", ["part"], ["bytes", "% of file"])
     tensors = sum(tensor.bytes for tensor in report.tensors)
     side = sum(tensor.side_bytes for tensor in report.tensors)
@@ -164,6 +161,33 @@ def print_info(report: FileReport, title: str) -> None:
     note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {report.ratio:.1f}x smaller than float32")
     if report.made:
         note(plain("made with " + ", ".join(f"{key} {value}" for key, value in report.made.items())))
+
+
+def print_patterns(report: FileReport) -> None:
+    """`info`: how many sign patterns the layers have, the bits they take, and pictures of the commonest."""
+    found = [(tensor.name, tensor.patterns) for tensor in report.tensors if tensor.patterns]
+    if not found:
+        return
+    rows = table("\npatterns", ["tensor", "kernel"], ["kernels", "patterns", "entropy", "stored, bits a kernel"])
+    for name, each in found:
+        stored, entropy = f"{each.stored:.2f}", f"{each.entropy:.2f}"
+        rows.add_row(
+            plain(name), shape_text(each.side), f"{each.kernels:,}", f"{len(each.histogram):,}", entropy, stored
+        )
+    console().print(rows)
+    for side, counts in commonest(each for _, each in found).items():
+        if len(side) != 2:
+            continue
+        shown = counts[:8]
+        note(f"\ncommonest {shape_text(side)} patterns, and how many kernels have them")
+        for row in range(side[0]):
+            signs = (pattern[row * side[1] : (row + 1) * side[1]] for pattern, _ in shown)
+            note(
+                "  ".join(
+                    text.replace("1", "■ ").replace("0", "□ ").ljust(max(10, 2 * side[1])) for text in signs
+                ).rstrip()
+            )
+        note("  ".join(f"{count:,}".ljust(max(10, 2 * side[1])) for _, count in shown).rstrip())
 
 
 def info_json(report: FileReport) -> dict[str, Any]:
@@ -222,56 +246,3 @@ class Progress:
         """A line above the bars, or on plain stderr."""
         if is_first():
             self._bars.console.print(text, soft_wrap=True)
-
-
-class Log:
-    """A JSON line an epoch and a stage in a file, and a plain line an epoch on a stderr that is no terminal."""
-
-    def __init__(self, path: Path | None, progress: Progress) -> None:
-        self._progress, self._path = progress, path
-        self._file: TextIO | None = None
-        self._started = time.perf_counter()
-
-    def __enter__(self) -> Log:
-        if self._path is not None and is_first():
-            try:
-                self._file = self._path.open("a", encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # what could not be written was said already
-                self._file.close()
-
-    def _write(self, event: str, value: Any) -> None:
-        if self._file is not None:
-            try:
-                self._file.write(json.dumps({"event": event, **dataclasses.asdict(value)}) + "\n")
-                self._file.flush()
-            except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror or error}") from error
-
-    def epoch(self, log: EpochLog) -> None:
-        """After an epoch."""
-        self._write("epoch", log)
-        if not self._progress.live:
-            self._progress.line(f"{log.stage}: epoch {log.epoch}, loss {log.train_loss:.4f}, {log.seconds:.1f} s")
-
-    def row(self, row: StageRow) -> None:
-        """After a stage."""
-        self._write("stage", row)
-        self._progress.line(f"{row.stage}: {row.kept:.2%} kept, {row.bytes:,} bytes, top-1 {row.top1:.2%}")
-
-    def choice(self, tried: Tried) -> None:
-        """After an option's values were tried."""
-        self._write("choice", tried)
-        scores = ", ".join(f"{value} {top1:.2%}" for value, top1 in tried.top1.items())
-        self._progress.line(f"{tried.option} = {tried.value}, of {scores} on held-out training images")
-
-    def score(self, score: Score) -> None:
-        """After training."""
-        self._write("score", score)

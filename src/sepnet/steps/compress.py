@@ -75,6 +75,7 @@ class Compressed:
     rows: tuple[StageRow, ...]
     stages: dict[str, PackedModel]
     rewrites: tuple[RewriteRow, ...] = ()
+    epochs: tuple[EpochLog, ...] = ()
 
 
 def through_bytes(packed: PackedModel) -> PackedModel:
@@ -211,6 +212,7 @@ class _Work:
         self.teacher = start.before
         self.network = ParametrizedNetwork(start.model, make_plan(recipe, sites(start.model, start.layers), SCHEMES))
         self.rows: list[StageRow] = []
+        self.epochs: list[EpochLog] = []
         self.stages: dict[str, PackedModel] = {}
         self.stage = 0
         self._saved_fit: dict[str, Any] | None = None
@@ -222,6 +224,7 @@ class _Work:
             self.network.start(stage.start)
         self.network.load(state["model"])
         self.rows = [StageRow(*row) for row in state["rows"]]
+        self.epochs = [EpochLog(*epoch) for epoch in state["epochs"]]
         self._saved_fit = state["fit"]
 
     def run_stage(
@@ -257,9 +260,11 @@ class _Work:
 
         def after_epoch(log: EpochLog) -> None:
             on_epoch(log)
+            self.epochs.append(log)
             if checkpoint is not None:
-                rows = [dataclasses.astuple(row) for row in self.rows]
-                checkpoint.save(stage=index, model=self.network.model.state_dict(), fit=fit.state(), rows=rows)
+                rows, epochs = ([dataclasses.astuple(each) for each in table] for table in (self.rows, self.epochs))
+                state = self.network.model.state_dict()
+                checkpoint.save(stage=index, model=state, fit=fit.state(), rows=rows, epochs=epochs)
 
         fit.run(progress, after_epoch)
         self.network.advance(stage.start, 1.0)
@@ -316,7 +321,7 @@ class _Work:
         row = self._row("packed", again, score.top1)
         self.rows.append(row)
         on_row(row)
-        return Compressed(packed, score, tuple(self.rows), self.stages, self.rewrites)
+        return Compressed(packed, score, tuple(self.rows), self.stages, self.rewrites, tuple(self.epochs))
 
     def pack(self, codecs: Sequence[str] | None) -> PackedModel:
         """A packed model of the network as it stands."""

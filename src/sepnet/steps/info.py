@@ -7,6 +7,7 @@ from typing import Any
 
 from sepnet.codecs import find
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.patterns import PatternReport, patterns
 from sepnet.packing.restore import decode_tensor
 
 __all__ = ["FileReport", "TensorReport", "info"]
@@ -23,6 +24,7 @@ class TensorReport:
         params: numbers in the tensor; `kept` of them are not zero once restored.
         codec: its name, and the parameters it chose in brackets.
         bytes: stored bytes, checksum included; `side_bytes` of them are scales and shared values.
+        patterns: of a layer whose k x k kernels are signs.
     """
 
     name: str
@@ -34,6 +36,7 @@ class TensorReport:
     codec: str
     bytes: int
     side_bytes: int
+    patterns: PatternReport | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def info(model: PackedModel) -> FileReport:
                 f"{entry.codec} ({detail})" if detail else entry.codec,
                 len(payload) + 4,
                 entry.bytes[0],
+                patterns(tensor, entry.bytes[1]),
             )
         )
     tensors_bytes = sum(row.bytes for row in rows)

@@ -14,9 +14,12 @@ import msgspec
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
 from sepnet.core.rewrite import RewriteRow
+from sepnet.pages.curve import Epoch, learning_curve
 from sepnet.pages.page import page, table
+from sepnet.pages.patterns import pattern_section
 from sepnet.steps.compress import StageRow
 from sepnet.steps.info import FileReport
+from sepnet.training.fit import EpochLog
 
 __all__ = ["stage_chart", "write_report"]
 
@@ -28,8 +31,10 @@ def write_report(
     file: FileReport,
     data: str,
     rewrites: Sequence[RewriteRow] = (),
+    epochs: Sequence[EpochLog] = (),
 ) -> None:
     """Write the report.  It loads nothing from anywhere."""
+    curve = learning_curve([Epoch(log.stage, log.train_loss, log.train_top1, log.top1) for log in epochs])
     first, last = rows[0], rows[-1]
     drop = 100 * (first.top1 - last.top1)
     change = f"{abs(drop):.2f} points {'lost' if drop > 0 else 'gained'}" if abs(drop) >= 0.005 else "no accuracy lost"
@@ -43,8 +48,10 @@ def write_report(
         stage_chart(rows),
         _stages(rows),
         *(["<h2>Rewrites</h2>", _rewrites(rewrites)] if rewrites else []),
+        *(["<h2>Training</h2>", curve] if curve else []),
         "<h2>What is in the file</h2>",
         _tensors(file),
+        *pattern_section([(tensor.name, tensor.patterns) for tensor in file.tensors if tensor.patterns]),
         "<h2>Recipe</h2>",
         f"<p>{html.escape(recipe.title)}</p><pre>{html.escape(msgspec.json.format(msgspec.json.encode(recipe)).decode())}</pre>",
     ]
