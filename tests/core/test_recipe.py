@@ -262,7 +262,7 @@ def test_the_shelf_is_what_is_in_recipes() -> None:
 def test_every_recipe_on_the_shelf_fits_its_network(name: str) -> None:
     """The network is what stands before the first "-"; `sepnet-r` alone keeps everything."""
     prefix = name.split("-")[0]
-    names = {"mixed": "mixed_cnn", "resnet20": "resnet20_cifar", "sepnet": "sepnet_cifar", "talk": "resnet20_cifar"}
+    names = {"mixed": "mixed_cnn", "resnet": "resnet20_cifar", "sepnet": "sepnet_cifar", "talk": "resnet20_cifar"}
     model = build(names.get(prefix, prefix))
     found = sites(model, inspect(model, model.input_shape))  # type: ignore[arg-type]
     plan = make_plan(settle(load_recipe(name), lambda _: 0.0)[0], found, SCHEMES)

@@ -1,0 +1,128 @@
+"""How good and how small are networks of binary 3x3 kernels on CIFAR-10?  All 10,000 test images.
+
+    SEPNET_DATA=... python benchmarks/cifar10.py                       which rows there are
+    SEPNET_DATA=... python benchmarks/cifar10.py resnet20-pattern      run one, or go on where it was interrupted
+    SEPNET_DATA=... python benchmarks/cifar10.py resnet20-talk --epochs 5 --threads 2
+
+A row is a network, the float weights it starts from, and a recipe.  Checkpoints and weights lie in runs/cifar10/, logs
+and results in results/, packed files of the rows that have a place there in zoo/.  `--epochs`, `--threads` and
+`--device` are those of the command line; the result says how many epochs there were and on which machine.
+
+The float ResNets are public ones, trained on all 50,000 training images ($SEPNET_DATA/weights); SEP-Net is trained here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import RESULTS, save
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs" / "cifar10"
+
+
+@dataclass(frozen=True)
+class Row:
+    """`weights` lie in $SEPNET_DATA/weights, or, as "train:N", come from N epochs of training; `zoo` is a file's name."""
+
+    net: str
+    weights: str
+    recipe: str
+    zoo: str = ""
+
+
+ROWS = {
+    **{
+        f"resnet{depth}-talk": Row(f"resnet{depth}_cifar", f"cifar10_resnet{depth}.safetensors", "talk-pattern")
+        for depth in (20, 32, 44, 56)
+    },
+    **{
+        f"resnet{depth}-pattern": Row(
+            f"resnet{depth}_cifar",
+            f"cifar10_resnet{depth}.safetensors",
+            "resnet-cifar10-pattern",
+            f"resnet{depth}-cifar10-pattern",
+        )
+        for depth in (20, 32, 44, 56)
+    },
+    "resnet20-dictionary": Row(
+        "resnet20_cifar",
+        "cifar10_resnet20.safetensors",
+        "resnet-cifar10-dictionary",
+        "resnet20-cifar10-dictionary",
+    ),
+    **{
+        f"sepnet-{form}": Row("sepnet_cifar", "train:100", f"sepnet-{form}", f"sepnet-cifar10-{form}")
+        for form in ("r", "b", "bq")
+    },
+}
+TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true", "precision=bfloat16")
+
+
+def sepnet(*arguments: str) -> dict[str, Any]:
+    """Run the command line and return what it prints as JSON."""
+    print("$ sepnet", *arguments, flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def float_weights(row: Row, more: list[str]) -> Path:
+    """The weights that a row starts from, trained first if nobody has."""
+    kind, _, epochs = row.weights.partition(":")
+    if kind != "train":
+        return Path(os.environ["SEPNET_DATA"]) / "weights" / row.weights
+    path = RUNS / f"{row.net}.safetensors"
+    if not path.exists():
+        settings = [part for setting in TRAIN for part in ("--set", setting)]
+        log = ["--log", str(RESULTS / f"cifar10_{row.net}_train.jsonl")]
+        target = ["-o", str(path), "--resume", *log, *settings, *more]
+        sepnet("train", row.net, "--data", "cifar10", "--epochs", epochs, *target)
+    return path
+
+
+def run(name: str, epochs: int | None, more: list[str]) -> None:
+    """Compress, and write down what came of it."""
+    row = ROWS[name]
+    RUNS.mkdir(parents=True, exist_ok=True)
+    weights = float_weights(row, more)
+    output = ROOT / "zoo" / f"{row.zoo}.sepnet" if row.zoo else RUNS / f"{name}.sepnet"
+    length = [] if epochs is None else ["--epochs", str(epochs)]
+    log = RESULTS / f"cifar10_{name}.jsonl"
+    result = sepnet(
+        *("compress", row.net, "--weights", str(weights), "--data", "cifar10", "--recipe", row.recipe),
+        *("-o", str(output), "--log", str(log), "--resume", *length, *more),
+    )
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    trained = sum(line["event"] == "epoch" for line in lines)
+    command = " ".join(["python", "benchmarks/cifar10.py", name, *length])
+    save(f"cifar10_{name}", command, {**result, "output": output.name, "epochs": trained})
+
+
+def main() -> None:
+    """Parse, run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("row", nargs="?", choices=sorted(ROWS), help="none: list the rows")
+    parser.add_argument("--epochs", type=int, help="epochs in all; default the recipe's own")
+    parser.add_argument("--threads", help="threads to train with")
+    parser.add_argument("--device", help="where to train")
+    given = parser.parse_args()
+    if given.row is None:
+        for name, row in ROWS.items():
+            print(f"{name:20} {row.net}, from {row.weights}, recipe {row.recipe}")
+        return
+    more = [part for key in ("threads", "device") if getattr(given, key) for part in (f"--{key}", getattr(given, key))]
+    run(given.row, given.epochs, more)
+
+
+if __name__ == "__main__":
+    main()
