@@ -96,6 +96,16 @@ def patterns(how: str, scale: str) -> Recipe:
     return Recipe("t", rules, REST, stages, TRAIN, name=how)
 
 
+def rewritten() -> Recipe:
+    rule = Rule(({"scheme": "pattern", "train": "straight-through"},), ("conv.kxk",))
+    stages = (Stage("first", ("pattern",), 3), Stage("second", ("linear",), 2, {"lr": 0.002}))
+    tables: tuple[dict[str, Any], ...] = (
+        {"rewrite": "low_rank", "layers": ["conv"], "rank": 6},
+        {"rewrite": "global_pool", "layers": ["fc1"], "positions": 16},
+    )
+    return Recipe("t", (rule,), REST, stages, TRAIN, name="rewritten", rewrite=tables)
+
+
 RECIPES = {
     "one-shot, share": chain("one-shot", {"scheme": "share", "bits": 3}),
     "iterative, share": chain("iterative", {"scheme": "share", "bits": 3}),
@@ -104,6 +114,7 @@ RECIPES = {
     "frozen, share": patterns("frozen", "filter"),
     "frozen global, share": patterns("frozen", "global"),
     "straight-through, share": patterns("straight-through", "kernel"),
+    "rewritten, linear": rewritten(),
 }
 
 
