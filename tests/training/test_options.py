@@ -37,7 +37,15 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 @pytest.mark.parametrize(
     "options",
-    [{"precision": "bfloat16"}, {"ema": 0.9}, {"mixup": 0.4}, {"cutout": 3}, {"validation": 24}, {"norm_batches": 3}],
+    [
+        {"precision": "bfloat16"},
+        {"channels_last": True, "precision": "bfloat16"},
+        {"ema": 0.9},
+        {"mixup": 0.4},
+        {"cutout": 3},
+        {"validation": 24},
+        {"norm_batches": 3},
+    ],
     ids=str,
 )
 def test_it_still_learns_and_the_seed_decides(data: Dataset, network: Make, options: dict[str, Any]) -> None:
@@ -142,3 +150,18 @@ def test_validation_images_are_not_trained_on(data: Dataset, network: Make) -> N
 def test_options_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(settings))):
         train_options(settings, "recipe")
+
+
+def test_channels_last_leaves_weights_as_others_do(data: Dataset, network: Make) -> None:
+    done = train(network(), data, with_(channels_last=True), 2)
+    assert all(parameter.is_contiguous() for parameter in done.model.parameters())
+    plain = train(network(), data, PLAIN, 2)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.allclose(done.model.state_dict()[name], tensor, atol=1e-3), name
+
+
+@pytest.mark.slow
+def test_a_compiled_step_learns_the_same(data: Dataset, network: Make) -> None:
+    done, plain = (train(network(), data, with_(compiled=compiled), 3) for compiled in (True, False))
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.allclose(done.model.state_dict()[name], tensor, atol=1e-3), name

@@ -45,6 +45,9 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         distill: 0 to 1, weight of matching the float network's outputs (at temperature 4) in the loss.
         precision: float32, or bfloat16 for the arithmetic of a step (weights stay float32); two to three times faster
             on processors that have bfloat16 instructions.
+        channels_last: keep images and weights with the channels last in memory; faster on GPUs with bfloat16, and on
+            some processors (measure it: benchmarks/train_speed.py).
+        compiled: compile the step with torch.compile, which needs a C++ compiler on a processor; about a minute at first.
         ema: decay of an exponential moving average of the weights over the steps, which is what the stage leaves
             (0.999, say); 0 for none.
         norm_batches: batches over which the statistics of BatchNorm are measured anew when the stage is over.
@@ -63,6 +66,8 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     mirror: bool = False
     distill: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compiled: bool = False
     cutout: int = 0
     mixup: float = 0.0
     ema: float = 0.0
@@ -154,6 +159,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     rewrite: Chain = ()
     holdout: int = 5000
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Of the stages that become a row and a file, in order."""
+        named = tuple(stage.name for stage in self.stage if stage.epochs or stage.start)
+        return ("rewritten", *named) if self.rewrite else named
 
     def options(self, stage: Stage) -> TrainOptions:
         """The training options of one stage: the recipe's `[train]` with the stage's own on top."""

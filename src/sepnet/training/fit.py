@@ -78,14 +78,17 @@ class Fit:
         device: str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.model, self.options, self.epochs, self.stage = model.to(self.device), options, epochs, stage
-        self.teacher = copy.deepcopy(teacher).to(self.device) if teacher is not None and options.distill else None
+        self.format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.model, self.options, self.epochs, self.stage = self._placed(model), options, epochs, stage
+        self.teacher = self._placed(copy.deepcopy(teacher)) if teacher is not None and options.distill else None
         self.data = hold_out(data, options.validation) if options.validation else data
         self.batches = Batches(self.data, options, seed)
         self.seed, self.advance, self.settled = seed, advance, settled
         self.optimizer = _optimizer(self.model, options)
         self.team = team(self.device)
         self.wrapped = self.team.prepare(self.model)
+        if options.compiled:
+            self.wrapped = torch.compile(self.wrapped)  # type: ignore[assignment]
         self.average = WeightAverage(self.model, options.ema) if options.ema else None
         self.best = Best()
         self.done = 0
@@ -119,7 +122,13 @@ class Fit:
                 after_epoch(log)
             self._finish()
         finally:
-            self.model.to("cpu")
+            self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device).to(memory_format=self.format)  # type: ignore[call-overload, no-any-return]
+
+    def _there(self, images: torch.Tensor) -> torch.Tensor:
+        return images.to(self.device, memory_format=self.format)
 
     def _epoch(self, progress: Progress) -> EpochLog:
         started, seen = time.perf_counter(), 0
@@ -133,7 +142,7 @@ class Fit:
             lr = learning_rate(self.options, position, self.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            running += self._step(images.to(self.device), labels.to(self.device))
+            running += self._step(self._there(images), labels.to(self.device))
             seen += len(images)
             if step % 16 == 0 or step == steps - 1:
                 now, all_steps = self.done * steps + step + 1, self.epochs * steps
@@ -184,7 +193,7 @@ class Fit:
             self.average.apply(self.model)
         if self.options.norm_batches:
             batches = itertools.islice(self.batches.epoch(self.done), self.options.norm_batches)
-            measure_norms(self.model, (images.to(self.device) for images, _ in batches))
+            measure_norms(self.model, (self._there(images) for images, _ in batches))
 
     def _finite(self) -> bool:
         return all(bool(torch.isfinite(t).all()) for t in self.model.state_dict().values() if t.is_floating_point())
@@ -290,5 +299,5 @@ def check_classes(model: nn.Module, data: Dataset) -> None:
         raise NetworkError(f"the network's output must be (n, classes); found {found}")
     if outputs.shape[1] != len(data.classes):
         raise NetworkError(
-            f"the network has {outputs.shape[1]} outputs, {data.name} has {len(data.classes)} classes; say num_classes={len(data.classes)}"
+            f"the network has {outputs.shape[1]} outputs, {data.name} has {len(data.classes)} classes; expected as many of both: NET?num_classes={len(data.classes)} for a network of the catalogue"
         )
