@@ -242,12 +242,17 @@ def sepnet_cifar(
     signs cost one bit, the others eight: so the k x k convolutions of the pattern residual blocks are not grouped, and
     all others but the stem are, in `groups`.
 
+    With the arguments' defaults 655,690 params, 511,488 of them in the k x k convolutions that B makes signs; 72.6 M macs.
+
     Args:
         width: channels of the stem and of the first stage.
         blocks: modules a stage, three numbers.
         groups: of the plain and the 1x1 convolutions.
 
     `NetworkError` for arguments out of range.
+
+    >>> sum(p.numel() for p in sepnet_cifar().parameters())
+    655690
     """
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1024:
         raise NetworkError(f"found width={width!r}; expected an integer from 1 to 1024")
