@@ -59,10 +59,10 @@ class Kernels(Layout):
         return np.asarray(symbols[:, None] // _places(levels, signs) % levels + minimum, dtype=np.int64).ravel()
 
     def describe(self, reader: ByteReader, coder: Coder) -> str:
-        """ "64 patterns"."""
+        """ "64 patterns of 9"."""
         reader.signed_varint()
-        reader.take(2)
-        return coder.describe(reader.rest()).replace("symbols", "patterns")
+        signs = reader.take(2)[1]
+        return coder.describe(reader.rest()).replace("symbols", f"patterns of {signs}")
 
 
 def _places(levels: int, signs: int) -> IntArray:
