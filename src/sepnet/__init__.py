@@ -1,7 +1,7 @@
 """sepnet makes trained neural networks small enough to ship, and proves that they still work.
 
 `inspect` shows where the parameters are, `compress` makes a `PackedModel`, `read` opens one.  Reading and running need no
-torch; `pip install 'sepnet[torch]'` adds training and compressing.
+torch; the extra `torch` adds training and compressing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sepnet")
     if name not in _HOMES:
         raise AttributeError(f"module 'sepnet' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__", "__version__"])

@@ -1,5 +1,17 @@
-"""`python -m sepnet`."""
+"""`sepnet` and `python -m sepnet`.  It imports next to nothing, so that Ctrl-C finds it ready."""
 
-from sepnet.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being imported ends it as quietly as later."""
+    try:
+        from sepnet.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

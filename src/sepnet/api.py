@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sepnet.core import packed_model
 from sepnet.core.dataset import Dataset
+from sepnet.core.errors import UsageError
 from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
@@ -21,6 +22,7 @@ from sepnet.core.recipe import Recipe, load_recipe
 from sepnet.core.registry import Shelf, require_torch
 from sepnet.core.runtime import Runtime
 from sepnet.core.score import Score
+from sepnet.core.seed import check_seed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["PackedModel", "compress", "inspect", "read", "rewrite"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PackedModel(packed_model.PackedModel):
     """A packed network that can be written, run, scored and unpacked.  Needs no torch.
 
@@ -51,8 +53,26 @@ class PackedModel(packed_model.PackedModel):
     rewrites: tuple[RewriteRow, ...] = ()
 
     def run(self, batch: npt.NDArray[np.floating], runtime: str = "onnxruntime") -> npt.NDArray[np.float32]:
-        """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says."""
-        return self._runtime(runtime).run(np.asarray(batch, np.float32))
+        """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says.
+
+        Raises:
+            UsageError: the batch holds no floating-point numbers; pixels have to be normalized first.
+            DataError: its shape does not fit the network.
+        """
+        return self._runtime(runtime).run(self._floats(batch))
+
+    def _floats(self, batch: object) -> npt.NDArray[np.float32]:
+        try:
+            numbers = np.asarray(batch)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"found {type(batch).__name__}, no array: {error}; expected floats (n, ...)") from error
+        if numbers.dtype.kind == "f":
+            return numbers.astype(np.float32, copy=False)
+        wanted = self.header.input
+        way = f"(pixels / 255 - {list(wanted.mean)}) / {list(wanted.std)} per channel" if wanted else "as in training"
+        raise UsageError(
+            f"found a batch of {numbers.dtype}; expected floats, normalized: {way}, which is `data.batch(images)` of its data set"
+        )
 
     def evaluate(self, data: Dataset | str, data_dir: Path | None = None) -> Score:
         """Score on the test split of a data set (or of the one so named)."""
@@ -126,7 +146,7 @@ def compress(
         recipe: name of a recipe that comes with sepnet, a path, or a `Recipe`.
         data: what to fine-tune and score on: a `Dataset`, or a name as on the command line.
         epochs: epochs in all; None keeps the recipe's own.
-        seed: the same seed gives the same file.
+        seed: 0 to 2**53 - 1; the same seed gives the same file.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
         progress, on_row: callbacks.
     """
@@ -134,6 +154,7 @@ def compress(
     from sepnet.steps.compress import compress as step
     from sepnet.steps.inspect import inspect as inspect_step
 
+    check_seed(seed)
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     done = step(model, load_recipe(recipe), loaded, report, epochs, seed, progress=progress, on_row=on_row)

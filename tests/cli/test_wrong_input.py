@@ -33,10 +33,24 @@ USAGE: dict[str, tuple[str, str]] = {
     "shape words": ("inspect lenet5 --input-shape one,two", "'one,two': expected positive integers with commas"),
     "shape zero": ("inspect lenet5 --input-shape 1,0,28", "'1,0,28': expected positive integers"),
     "shape empty": ("inspect lenet5 --input-shape ,", "expected positive integers"),
-    "epochs word": ("train lenet5 --data digits -o w --epochs many", "valid integer"),
-    "epochs below": ("train lenet5 --data digits -o w --epochs 0", "--epochs"),
-    "seed below": ("train lenet5 --data digits -o w --seed -1", "--seed"),
-    "threads": ("train lenet5 --data digits -o w --threads 0", "--threads"),
+    "epochs word": ("train lenet5 --data digits -o w --epochs many", "found many; expected an integer of 1 or more"),
+    "epochs below": ("train lenet5 --data digits -o w --epochs 0", "'--epochs': found 0; expected an integer of 1 or more"),
+    "seed below": ("train lenet5 --data digits -o w --seed -1", "found -1; expected an integer from 0 to 9007199254740991"),
+    "seed above": (f"train lenet5 --data digits -o w --seed {2**53}", f"found {2**53}; expected an integer from 0 to {2**53 - 1}"),
+    "compress epochs": ("compress lenet5 --weights w --data digits --recipe r -o x --epochs -1", "found -1; expected an integer of 0 or more"),
+    "resume and restart": ("train lenet5 --data digits -o w --resume --restart", "found --resume and --restart; expected one of them"),
+    "teacher": ("train lenet5 --data digits -o w --set distill=0.9", "found distill = 0.9; expected 0: in training there is no float network"),
+    "argument": ("inspect lenet5?num_classes=0", "num_classes=0; expected an integer >= 1"),
+    "argument word": ("inspect lenet5?num_classes=abc", "num_classes='abc'; expected an integer >= 1"),
+    "argument block": ("inspect sepnet_cifar?blocks=3", "blocks=3; expected three integers"),
+    "input type": ("inspect lenet5 --input-shape 1,28,28:int63", "found input types ['int63']; expected"),
+    "packed inspected": ("inspect x.sepnet", "that is a packed file, expected a network; info, evaluate, run"),
+    "packed trained": ("train x.sepnet --data digits -o w", "that is a packed file, expected a network"),
+    "packed weights": ("evaluate x.sepnet --weights w --data digits", "holds its own weights: found --weights w, leave it out"),
+    "no folder": ("train lenet5 --data folder: -o w", "nothing after the colon; expected folder:PATH or package.module:function"),
+    "no name": ("inspect timm:", "nothing after the colon; expected torchvision:NAME"),
+    "history of": ("inspect lenet5 --history", "expected nothing but --json, found NET"),
+    "threads": ("train lenet5 --data digits -o w --threads 0", "found 0; expected an integer of 1 or more"),
     "setting": ("train lenet5 --data digits -o w --set lr", "'lr': expected KEY=VALUE, such as lr=0.1"),
     "setting value": ("train lenet5 --data digits -o w --set lr=fast", "--set: found lr = 'fast'; expected a number"),
     "setting range": ("train lenet5 --data digits -o w --set lr=-1", "--set: found lr = -1.0; expected a number above 0"),
@@ -46,7 +60,7 @@ USAGE: dict[str, tuple[str, str]] = {
     "no data folder": ("train lenet5 --data mnist -o w", "--data-dir DIR"),
     "holdout": ("train lenet5 --data digits?holdout=9999 -o w", "expected an integer from 1 to 1436"),
     "network as file": ("evaluate lenet5 --data digits", "no packed file; for a network give its weights: --weights"),
-    "topk": ("run a.sepnet b.png --topk 0", "--topk"),
+    "topk": ("run a.sepnet b.png --topk 0", "found 0; expected an integer of 1 or more"),
     "no image": ("run a.sepnet", "Missing argument 'IMAGE...'"),
 }  # fmt: skip
 
@@ -59,12 +73,12 @@ FAILS: dict[str, tuple[str, str]] = {
     "a long name": (f"evaluate {'x' * 300}.sepnet --data digits", "File name too long"),
     "shape": ("inspect lenet5 --input-shape 3,28,28", "expected (batch, 1, size, size)"),
     "small": ("inspect lenet5 --input-shape 1,4,4", "does not fit the network"),
-    "arguments": ("inspect lenet5?num_classes=0", "num_classes=0; expected an integer >= 1"),
     "missing folder": ("train lenet5 --data digits -o no/where/w", "the folder no/where does not exist; make it first"),
     "output is a folder": ("train lenet5 --data digits -o .", "it is a folder; give a file name"),
     "output is a device": ("train lenet5 --data digits -o /dev/null", "it is no regular file"),
-    "classes": ("train lenet5?num_classes=7 --data digits -o w", "say num_classes=10"),
+    "classes": ("train lenet5?num_classes=7 --data digits -o w", "7 outputs, digits has 10 classes; expected as many of both"),
     "no images": ("train lenet5 --data folder:nothing -o w", "nothing"),
+    "folder of weights": ("evaluate lenet5 --weights . --data digits", "cannot read weights .: it is a folder; expected a file"),
     "no weights": ("evaluate lenet5 --weights none --data digits", "cannot read weights none"),
 }  # fmt: skip
 
@@ -103,6 +117,9 @@ RECIPES: dict[str, tuple[str, str]] = {
     "unknown kind": ('[[rule]]\nkinds = ["dense"]\nschemes = [{ scheme = "linear" }]', "unknown kind 'dense'; choices: conv kxk"),
     "not fit": ('[[rule]]\nlayers = ["fc"]\nschemes = [{ scheme = "pattern" }]', "cannot work on layer 'fc'"),
     "stage": (f'[[rule]]\nschemes = [{PRUNE}]\n[[stage]]\nname = "a"\nstart = ["linear"]', "starts 'linear', which no rule uses; choices: keep, prune"),
+    "train": ('[train]\nbatch = 0', "train: found batch = 0; expected 1 or more"),
+    "rest": ('[rest]\nbias = []', "rest: unknown key 'bias'; did you mean 'biases'? choices: biases, weights"),
+    "stage name": (f'[[rule]]\nschemes = [{PRUNE}]\n[[stage]]\nname = "a/b"\nstart = ["prune"]', "found stage name 'a/b'; expected 1 to 80 letters"),
     "epochs": (f'[[rule]]\nschemes = [{PRUNE}]\n[[stage]]\nname = "a"\nepochs = -1', "epochs = -1"),
 }  # fmt: skip
 
@@ -262,6 +279,87 @@ def test_a_full_disk(
         assert "No space left on device; what was there before is intact" in ran.err.splitlines()[-1]
         assert [path.name for path in tmp_path.iterdir()] == ["old"]
         assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_an_output_that_is_something_else(
+    run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path
+) -> None:
+    """Nothing is written over an input or another output, by whatever name."""
+    files = {"w.safetensors": weights, "m.sepnet": packed, "r.toml": recipe, "my_net.py": recipe}
+    for name, path in files.items():
+        (tmp_path / name).write_bytes(path.read_bytes())
+    (tmp_path / "link").symlink_to("m.sepnet")
+    (tmp_path / "hard.toml").hardlink_to(tmp_path / "r.toml")
+    (tmp_path / "sub").mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    given = ("compress", "mixed_cnn", "--weights", "w.safetensors", "--data", "digits", "--recipe", "r.toml")
+    trained = ("train", "mixed_cnn", "--data", "digits", "-o", "new")
+    wrong: dict[tuple[object, ...], str] = {
+        ("unpack", "m.sepnet", "-o", "sub/../m.sepnet"): "FILE and -o",
+        ("unpack", "link", "-o", "m.sepnet"): "FILE and -o",
+        (*given, "-o", "w.safetensors"): "--weights and -o",
+        (*given, "-o", "hard.toml"): "--recipe and -o",
+        (*given, "-o", "new", "--report", tmp_path / "new"): "-o and --report",
+        (*given, "-o", "new", "--log", "w.safetensors"): "--weights and --log",
+        (*given, "-o", "new", "--log", "new.checkpoint"): "the checkpoint of -o and --log",
+        (*given, "-o", "sub/new", "--stages", "sub", "--report", "sub/new.first.sepnet"): "--report and the file of stage first",
+        (*trained, "--log", "new"): "-o and --log",
+        ("train", "my_net:net", "--data", "digits", "-o", "my_net.py"): "NET and -o",
+        ("train", "net.pt2", "--data", "digits", "-o", "net.pt2"): "NET and -o",
+        ("inspect", "lenet5", "--html", "same", "--svg", "sub/../same"): "--html and --svg",
+        ("inspect", "net.onnx", "--html", "net.onnx"): "NET and --html",
+        ("inspect", "lenet5", "--weights", "w.safetensors", "--svg", "w.safetensors"): "--weights and --svg",
+    }  # fmt: skip
+    for command, words in wrong.items():
+        ran = run(*command)
+        assert ran.code == 2 and ran.out == "", command
+        assert f"{words} " in ran.error and "expected different files, so that nothing is lost" in ran.error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_log_over_something_else(run: Any, tmp_path: Path) -> None:
+    for content in (b"\x08\0\0\0\0\0\0\0{}", b"words\n", b"[1]\n", b'{"no": "event"}\n'):
+        (tmp_path / "notes").write_bytes(content)
+        ran = run("train", "mixed_cnn", "--data", "digits", "-o", "w", "--log", "notes")
+        assert ran.code == 1 and "cannot write notes: it holds something else" in ran.error
+        assert (tmp_path / "notes").read_bytes() == content
+
+
+def test_a_folder_for_stages(run: Any, compress: Any, weights: Path, recipe: Path, tmp_path: Path) -> None:
+    command = (*compress(weights, recipe, Path("m.sepnet")), "--epochs", 0)
+    (tmp_path / "file").write_bytes(b"")
+    for stages, words in (
+        ("no/where", "the folder no does not exist"),
+        ("file", "cannot write into file: it is no folder"),
+    ):
+        ran = run(*command, "--stages", stages)
+        assert ran.code == 1 and words in ran.error
+    assert run(*command, "--stages", "made").code == 0
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["m.first.sepnet", "m.second.sepnet"]
+
+
+def test_weights_of_data_parallel(run: Any, weights: Path, tmp_path: Path) -> None:
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        save_file({prefix + name: tensor for name, tensor in load_file(weights).items()}, tmp_path / "w.safetensors")
+        ran = run("inspect", "mixed_cnn", "--weights", "w.safetensors")
+        assert ran.code == 0, ran.err
+
+
+def test_a_folder_in_place_of_an_image(run: Any, packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "pics").mkdir()
+    ran = run("run", packed, "pics")
+    assert ran.code == 1 and "pics: it is a folder; expected an image file, such as pics/*.png" in ran.error
+
+
+def test_a_decision_by_the_values(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "deciding.py").write_text(
+        "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__(784, 10)\n"
+        "    def forward(self, x):\n        y = super().forward(x.flatten(1))\n        return y if y.sum() > 0 else -y\n"
+    )
+    (tmp_path / "r.toml").write_text('title = "t"')
+    ran = run("compress", "deciding:Net", "--data", "digits?holdout=1100", "--recipe", "r.toml", "-o", "x")
+    assert ran.code == 1
+    assert ran.error.startswith("error: the network's forward takes a decision by the values of its input")
 
 
 def hostile_files() -> dict[str, bytes]:

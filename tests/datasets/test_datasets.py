@@ -123,7 +123,7 @@ def test_hold_out_keeps_every_class() -> None:
         ("digits:there", UsageError, "takes nothing after a colon; found 'there'"),
         ("mnist:there", UsageError, "takes nothing after a colon"),
         ("folder", UsageError, "expected folder:PATH"),
-        ("folder:", UsageError, "expected NAME"),
+        ("folder:", UsageError, "expected folder:PATH"),
         ("folder:x?path=y&sizes=3", UsageError, "takes path"),
         ("digits?size=3", UsageError, "digits takes no options"),
         ("mnist", UsageError, "--data-dir DIR.*SEPNET_DATA"),

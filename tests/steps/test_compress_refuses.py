@@ -38,7 +38,7 @@ class Two(nn.Module):
     [
         (pruned, "cannot be copied"),
         (Two, r"output must be \(n, classes\); found tuple"),
-        (lambda: build("lenet300?num_classes=7"), "7 outputs, .* has 10 classes; say num_classes=10"),
+        (lambda: build("lenet300?num_classes=7"), "7 outputs, .* has 10 classes; expected as many of both"),
         (lambda: build("lenet300").double(), "does not take images"),
         (lambda: build("lenet300").half(), "does not take images"),
         (lambda: build("lenet5?in_channels=3"), "does not fit the network"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from sepnet.core.errors import SepnetError
+from sepnet.core.seed import LARGEST_SEED
 
 __all__ = ["app", "command", "main"]
 
@@ -29,6 +32,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def integer(least: int, most: int | None = None) -> Callable[[object], int]:
+    """A parser of an option's text.
+
+    >>> integer(1)("3")
+    3
+    """
+    wanted = f"an integer of {least} or more" if most is None else f"an integer from {least} to {most}"
+
+    def parse(text: object) -> int:
+        with contextlib.suppress(ValueError):
+            number = int(str(text))
+            if number >= least and (most is None or number <= most):
+                return number
+        raise typer.BadParameter(f"found {text}; expected {wanted}")
+
+    return parse
+
+
 Net = Annotated[
     str,
     typer.Argument(
@@ -42,23 +64,52 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="digits, mnist, cifar10, folder:PATH or package.module:function; ?holdout=N tests on N training images.",
+        help="digits, mnist, cifar10, imagenet_sample, folder:PATH or package.module:function, see docs/data.md; ?holdout=N tests on N training images.",
     ),
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are; default $SEPNET_DATA.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="S", min=0, help="The same seed gives the same file.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="S", parser=integer(0, LARGEST_SEED), help="The same seed gives the same file."),
+]
 Threads = Annotated[
-    int | None, typer.Option("--threads", metavar="N", min=1, help="Threads to train with; default all cores.")
+    int | None,
+    typer.Option("--threads", metavar="N", parser=integer(1), help="Threads to train with; default all cores."),
 ]
 Device = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="Where to train: auto (a GPU if there is one), cpu, cuda, mps.")
+    str,
+    typer.Option("--device", metavar="DEVICE", help="Where to train: auto (a GPU if there is one), cpu, cuda, mps."),
 ]
-Log = Annotated[Path | None, typer.Option("--log", metavar="FILE", help="Write a line of JSON an epoch and a stage.")]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Write a line of JSON an epoch and a stage; a new run starts the file anew, --resume goes on with it.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of the same command.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw an interrupted run away and start over.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"sepnet {version('sepnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _fail(error: SepnetError) -> NoReturn:
@@ -86,6 +137,10 @@ def command(example: str) -> Callable[[Command], Command]:
                 raise typer.Exit(130) from None
             except MemoryError as error:
                 _fail(SepnetError(f"out of memory {error}".strip()))
+            except OSError as error:
+                if error.filename is None:  # of a stream: main knows which
+                    raise
+                _fail(SepnetError(f"{error.filename}: {error.strerror}"))
 
         app.command(function.__name__.rstrip("_"), epilog=f"Example: {example}")(guarded)
         return function
@@ -97,11 +152,24 @@ def main() -> None:
     """Entry point of the console script."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell developers is no line for users
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process runs)
+    if sys.stdout is None:  # the next file to be opened would take its place
+        _cannot_print("it is closed")
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads our output may have had enough, as of any tool
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _cannot_print(error.strerror or str(error))
+
+
+def _cannot_print(reason: str) -> NoReturn:
+    from sepnet.cli.terminal import print_error
+
+    print_error(f"cannot write to the standard output: {reason}")
+    sys.exit(1)

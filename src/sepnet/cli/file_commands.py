@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, File, Json, command
+from sepnet.cli.app import Data, DataDir, File, Json, command, integer
 from sepnet.core.errors import UsageError
+from sepnet.core.files import check_paths
 from sepnet.core.registry import require_torch
 
 __all__ = ["evaluate", "info", "run", "unpack"]
@@ -29,7 +30,7 @@ def info(file: File, as_json: Json = False) -> None:
     terminal.print_json(terminal.info_json(report)) if as_json else terminal.print_info(report, str(file))
 
 
-@command("sepnet evaluate lenet5.sepnet --data mnist --data-dir data")
+@command("sepnet evaluate lenet5.sepnet --data digits")
 def evaluate(
     target: Annotated[
         str,
@@ -51,8 +52,13 @@ def evaluate(
     from sepnet.networks import brings_weights
     from sepnet.steps.evaluate import evaluate as step
 
-    if weights is None and not brings_weights(target):
-        if not target.endswith(".sepnet") and not os.path.isfile(target):
+    packed_file = target.lower().endswith(".sepnet")
+    if packed_file and weights is not None:
+        raise UsageError(
+            f"{target} is a packed file, which holds its own weights: found --weights {weights}, leave it out"
+        )
+    if packed_file or (weights is None and not brings_weights(target)):
+        if not packed_file and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
         packed = PackedModel.read(target)
         loaded = load(data, data_dir)
@@ -71,14 +77,14 @@ def evaluate(
     terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
 
 
-@command("sepnet run lenet5.sepnet seven.png --topk 3")
+@command("sepnet run demo/lenet5-digits.sepnet demo/digit-2.png --topk 3")
 def run(
     file: File,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Image files; resized and converted to what the network takes."),
     ],
-    topk: Annotated[int, typer.Option("--topk", metavar="K", min=1, help="Classes to show an image.")] = 5,
+    topk: Annotated[int, typer.Option("--topk", metavar="K", parser=integer(1), help="Classes to show an image.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
@@ -103,6 +109,7 @@ def unpack(
     from sepnet.core.packed_model import PackedModel
     from sepnet.steps.unpack import unpack as step
 
+    check_paths({"FILE": file}, {"-o": output})
     step(PackedModel.read(file), output)
     size = output.stat().st_size
     terminal.print_json({"output": str(output), "bytes": size}) if as_json else terminal.note(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sepnet.cli.app import Json, command
+from sepnet.cli.app import Json, command, integer
 from sepnet.core.errors import UsageError
-from sepnet.core.files import check_writable, write_bytes
+from sepnet.core.files import check_paths, write_bytes
 from sepnet.core.network import SORT_KEYS, NetworkReport, SortKey
 from sepnet.core.registry import require_torch
 
@@ -53,7 +53,10 @@ def inspect(
     depth: Annotated[
         int | None,
         typer.Option(
-            "--depth", metavar="N", min=1, help="A row a block: layers whose paths share their first N parts."
+            "--depth",
+            metavar="N",
+            parser=integer(1),
+            help="A row a block: layers whose paths share their first N parts.",
         ),
     ] = None,
     sort: Annotated[
@@ -77,7 +80,7 @@ def inspect(
         raise UsageError("inspect needs NET: a catalogue name, package.module:function, or a file (or --history)")
     if sort is not None and sort not in SORT_KEYS:
         raise UsageError(f"--sort {sort!r}: expected one of {', '.join(SORT_KEYS)}")
-    _check_pictures(html, svg)
+    check_paths({"NET": Path(net), "--weights": weights}, {"--html": html, "--svg": svg})
     report = _report(net, [parse_input(text) for text in input_shape or ()], weights)
     guess = _what_if(report, net, weights) if what_if else None
     _pictures(report, guess, html, svg)
@@ -147,15 +150,6 @@ def _history(as_json: bool, besides: Sequence[str]) -> None:
 
     rows = history()
     terminal.print_json(history_json(rows)) if as_json else print_history(rows)
-
-
-def _check_pictures(html: Path | None, svg: Path | None) -> None:
-    """Before any work: both could be written, to two files."""
-    for path in (html, svg):
-        if path is not None:
-            check_writable(path)
-    if html is not None and svg is not None and html.absolute() == svg.absolute():
-        raise UsageError(f"--html and --svg both say {html}; expected two files")
 
 
 def _pictures(report: NetworkReport, guess: WhatIf | None, html: Path | None, svg: Path | None) -> None:

@@ -10,20 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command
+from sepnet.cli.app import Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command, integer
 from sepnet.core.errors import UsageError
+from sepnet.core.files import check_paths
 from sepnet.core.progress import is_first
 from sepnet.core.registry import require_torch
 
 __all__ = ["compress", "train"]
 
 
-@command("sepnet train lenet5 --data mnist --data-dir data --epochs 20 -o lenet5.safetensors")
+@command("sepnet train lenet5 --data digits --epochs 5 -o lenet5.safetensors")
 def train(
     net: Net,
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the weights go (safetensors).")],
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Epochs.")] = 20,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", parser=integer(1), help="Epochs.")] = 20,
     seed: Seed = 0,
     settings: Annotated[
         list[str] | None,
@@ -43,11 +44,11 @@ def train(
 ) -> None:
     """Train a float network."""
     from sepnet.cli import terminal
+    from sepnet.cli.log import TrainingLog, check_log
 
     require_torch("sepnet train")
     import torch
 
-    from sepnet.core.files import check_writable
     from sepnet.core.recipe import train_options
     from sepnet.datasets import load
     from sepnet.networks import build
@@ -56,7 +57,9 @@ def train(
     from sepnet.training.device import find_device
     from sepnet.training.weights import write_weights
 
-    check_writable(output)
+    _check_run(resume, restart)
+    check_paths({"NET": _file_of(net), "--data": _file_of(data)}, _outputs(output, log))
+    check_log(log)
     device = find_device(device)
     options = train_options(dict([parse_setting(setting) for setting in settings or []]), "--set")
     run: dict[str, str | int | float] = {
@@ -72,7 +75,7 @@ def train(
     torch.manual_seed(seed)
     model = build(net)
     loaded = load(data, data_dir)
-    with terminal.Progress() as progress, terminal.Log(log, progress) as lines:
+    with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device)
         lines.score(trained.score)
     if not is_first():
@@ -85,7 +88,7 @@ def train(
     )
 
 
-@command("sepnet compress lenet5 --weights lenet5.safetensors --data mnist --recipe lenet5-mnist -o lenet5.sepnet")
+@command("sepnet compress lenet5 --weights lenet5.safetensors --data digits --recipe lenet5-digits -o lenet5.sepnet")
 def compress(
     net: Net,
     data: Data,
@@ -109,7 +112,10 @@ def compress(
     epochs: Annotated[
         int | None,
         typer.Option(
-            "--epochs", metavar="N", min=0, help="Epochs in all, shared among the stages; default the recipe's own."
+            "--epochs",
+            metavar="N",
+            parser=integer(0),
+            help="Epochs in all, shared among the stages; default the recipe's own.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -118,7 +124,11 @@ def compress(
     ] = None,
     stages: Annotated[
         Path | None,
-        typer.Option("--stages", metavar="DIR", help="Write the packed file of each stage into this folder."),
+        typer.Option(
+            "--stages",
+            metavar="DIR",
+            help="Write the packed file of each stage into this folder; it is made if need be.",
+        ),
     ] = None,
     data_dir: DataDir = None,
     log: Log = None,
@@ -130,11 +140,11 @@ def compress(
 ) -> None:
     """Compress a trained network as a recipe says, fine-tune it, and pack it into one small file."""
     from sepnet.cli import terminal
+    from sepnet.cli.log import TrainingLog, check_log
 
     require_torch("sepnet compress")
     import torch
 
-    from sepnet.core.files import check_writable
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.datasets import load
@@ -148,10 +158,14 @@ def compress(
     from sepnet.training.device import find_device
     from sepnet.training.weights import load_into
 
-    for path in filter(None, (output, report, log, stages and stages / "stage.sepnet")):
-        check_writable(path)
+    _check_run(resume, restart)
     device = find_device(device)
     plan = load_recipe(recipe)
+    stage_files = {name: stages / f"{output.stem}.{name}.sepnet" for name in plan.stage_names} if stages else {}
+    reads = {"NET": _file_of(net), "--weights": weights, "--data": _file_of(data), "--recipe": Path(recipe)}
+    parts = {f"the file of stage {name} in --stages": path for name, path in stage_files.items()}
+    check_paths(reads, {**_outputs(output, log), "--report": report, **parts}, stages)
+    check_log(log)
     if weights is None and not brings_weights(net):
         raise UsageError(f"network {net!r} has no trained weights; give them as --weights FILE")
     model = build(net)
@@ -172,12 +186,17 @@ def compress(
         packed.write(output)
         return PackedModel.read(output)
 
+    def keep_stage(name: str, packed: PackedModel) -> None:
+        if stages and is_first():
+            stages.mkdir(exist_ok=True)
+            packed.write(stage_files[name])
+
     checkpoint = Checkpoint(output, run, resume, restart)
     if threads:
         torch.set_num_threads(threads)
     loaded = load(data, data_dir)
     network = inspect_step(model, loaded.input_shape, net)
-    with terminal.Progress() as progress, terminal.Log(log, progress) as lines:
+    with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         done = step(
             model,
             plan,
@@ -192,15 +211,13 @@ def compress(
             keep,
             device,
             lines.choice,
+            keep_stage,
         )
     if not is_first():
         return
-    checkpoint.remove()
-    if stages:
-        for name, packed in done.stages.items():
-            packed.write(stages / f"{output.stem}.{name}.sepnet")
     if report:
         write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites, done.epochs)
+    checkpoint.remove()  # not before all files are written
     if as_json:
         terminal.print_json(terminal.compress_json(output, done))
     else:
@@ -210,6 +227,27 @@ def compress(
         terminal.note(
             f"{output}: {done.packed.bytes:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
         )
+
+
+def _check_run(resume: bool, restart: bool) -> None:
+    if resume and restart:
+        raise UsageError(
+            "found --resume and --restart; expected one of them: go on with the interrupted run, or start over"
+        )
+
+
+def _outputs(output: Path, log: Path | None) -> dict[str, Path | None]:
+    """What training writes, by the names that the user knows."""
+    return {"-o": output, "the checkpoint of -o": Path(f"{output}.checkpoint"), "--log": log}
+
+
+def _file_of(spec: str) -> Path | None:
+    """The file that a NET or DATA is read from: itself if its name has an ending, or that of `package.module:function` here."""
+    name = spec.partition("?")[0]
+    module, colon, _ = name.partition(":")
+    if colon:
+        return Path(module.replace(".", "/") + ".py")
+    return Path(name) if Path(name).suffix else None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

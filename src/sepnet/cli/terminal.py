@@ -98,6 +98,10 @@ def print_rows(rows: Sequence[StageRow], title: str) -> None:
             row.stage, f"{row.kept:.2%}", f"{row.bytes:,}", f"{row.ratio:.1f}x", f"{row.top1:.2%}", f"{row.ms:.3f}"
         )
     console().print(lines)
+    if any(row.ratio < 0.995 for row in rows):
+        note(
+            "ratio: 4 bytes a parameter over bytes on disk; below 1 where a file holds names and norms' statistics besides"
+        )
 
 
 def print_rewrites(rows: Sequence[RewriteRow]) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "FormatError",
     "MissingExtraError",
     "MissingPackageError",
+    "NetworkArgumentError",
     "NetworkError",
     "OutputError",
     "RecipeError",
@@ -51,10 +52,16 @@ class UnknownNameError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    """A feature that needs an optional dependency which is not installed."""
+    """A feature that needs an optional dependency which is not installed.
+
+    >>> str(MissingExtraError("sepnet train", "torch", "torch"))
+    "sepnet train needs torch, which is not installed; pip install 'sepnet[torch]', or '.[torch]' in a clone of sepnet"
+    """
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs {package}, which is not installed; pip install 'sepnet[{extra}]'")
+        super().__init__(
+            f"{what} needs {package}, which is not installed; pip install 'sepnet[{extra}]', or '.[{extra}]' in a clone of sepnet"
+        )
 
 
 class MissingPackageError(UsageError):
@@ -74,6 +81,12 @@ class RecipeError(UsageError):
 
 class NetworkError(SepnetError):
     """A network that cannot be built, traced or exported."""
+
+
+class NetworkArgumentError(NetworkError):
+    """An argument of a network, or a type of its inputs, that cannot be: it was asked for wrongly."""
+
+    exit_code = 2
 
 
 class WeightsError(SepnetError):

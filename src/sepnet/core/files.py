@@ -6,12 +6,62 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sepnet.core.errors import OutputError
+from sepnet.core.errors import OutputError, UsageError
 
-__all__ = ["check_writable", "replacing", "write_bytes"]
+__all__ = ["check_folder", "check_paths", "check_writable", "replacing", "write_bytes"]
+
+
+def check_paths(
+    reads: Mapping[str, Path | None], writes: Mapping[str, Path | None], folder: Path | None = None
+) -> None:
+    """Before any work: every output can be written, and none is the same file as an input or as another output.
+
+    Args:
+        reads, writes: paths by what the user calls them ("--weights"); None for what is not given.  Links are followed.
+        folder: made later if it is not there, so outputs in it may be in a folder that does not exist.
+
+    Raises:
+        UsageError: two names of one file.  OutputError: a path that cannot be written, and why.
+
+    >>> check_paths({"FILE": Path("a.sepnet")}, {"-o": Path("./a.sepnet")})
+    Traceback (most recent call last):
+    ...
+    sepnet.core.errors.UsageError: FILE and -o are both a.sepnet; expected different files, so that nothing is lost
+    """
+    inputs = [(name, path) for name, path in reads.items() if path is not None]
+    outputs = [(name, path) for name, path in writes.items() if path is not None]
+    for at, (name, path) in enumerate(outputs):
+        for other, taken in (*inputs, *outputs[:at]):
+            if _same(path, taken):
+                raise UsageError(
+                    f"{other} and {name} are both {path}; expected different files, so that nothing is lost"
+                )
+    if folder is not None:
+        check_folder(folder)
+    for _, path in outputs:
+        if folder is None or folder.is_dir() or path.parent != folder:
+            check_writable(path)
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file, be it there or not."""
+    try:
+        return os.path.realpath(first) == os.path.realpath(second) or os.path.samefile(first, second)
+    except OSError:
+        return False
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `OutputError` unless `folder` is one to write into, or can be made because its parent is there."""
+    if folder.is_dir():
+        check_writable(folder / "file")
+    elif os.path.lexists(folder):
+        raise OutputError(f"cannot write into {folder}: it is no folder")
+    else:
+        check_writable(folder)
 
 
 def check_writable(path: Path) -> None:

@@ -36,7 +36,7 @@ class Limits:
     dimensions: int = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PackedModel:
     """A packed network as it lies in the file: header, graph, and one payload a tensor (still coded).
 
@@ -62,6 +62,11 @@ class PackedModel:
     def ratio(self) -> float:
         """Bytes of the original network at float32 over bytes of the file."""
         return 4 * self.header.params / self.bytes
+
+    def __repr__(self) -> str:
+        """What it is in one line; `header` has the rest."""
+        params, tensors = self.header.params, len(self.header.tensors)
+        return f"<{type(self).__name__} of {self.header.network}: {params:,} params, {tensors} tensors, {self.bytes:,} bytes>"
 
     @classmethod
     def of(cls, header: Header, graph: builtins.bytes, payloads: Sequence[builtins.bytes]) -> Self:

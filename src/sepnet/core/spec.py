@@ -58,7 +58,12 @@ def parse(text: str, noun: str) -> Spec:
     start = re.search(r"\?(?=[^\W\d]\w*=)|\?(?=[^/\\]*$)", text)
     body, tail = (text[: start.start()], text[start.end() :]) if start else (text, None)
     name, colon, argument = body.partition(":")
-    if not name.strip() or (colon and not argument.strip()):
+    if name.strip() and colon and not argument.strip():
+        wanted = "folder:PATH" if noun == "data set" else "torchvision:NAME, timm:NAME"
+        raise UsageError(
+            f"found {noun} {text!r}, nothing after the colon; expected {wanted} or package.module:function"
+        )
+    if not name.strip():
         raise UsageError(
             f"found {noun} {text!r}; expected NAME[?key=value&...] or package.module:function[?key=value&...]"
         )

@@ -171,6 +171,8 @@ def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, floa
 
 
 def _decode(source: Path | bytes, where: str) -> Image.Image:
+    if isinstance(source, Path) and source.is_dir():
+        raise DataError(f"{where}: it is a folder; expected an image file, such as {Path(where) / '*.png'}")
     if isinstance(source, Path) and not source.is_file():
         raise DataError(f"{where}: no such image file")
     try:

@@ -152,6 +152,10 @@ def brings_weights(spec: str) -> bool:
 
 def _parse(spec: str) -> Spec:
     """As `parse`, but a path that ends like a network file is taken as it is."""
+    if spec.lower().endswith(".sepnet"):
+        raise UsageError(
+            f"network {spec!r}: that is a packed file, expected a network; info, evaluate, run and unpack take packed files"
+        )
     if spec.lower().endswith(".onnx"):
         raise UsageError(
             f"network {spec!r}: an .onnx file can be inspected; only networks of torch can be trained, evaluated and compressed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sepnet.core.errors import NetworkError
+from sepnet.core.errors import NetworkArgumentError
 from sepnet.networks.arguments import check_arguments, check_choice
 
 __all__ = ["AlexNet", "OneWeirdTrick", "alexnet", "alexnet_grouped"]
@@ -145,7 +145,7 @@ def alexnet(
         return AlexNet(num_classes, in_channels, size, dropout, True if lrn is None else lrn)
     check_choice("lrn", lrn, (None, True, False))
     if lrn:
-        raise NetworkError("found lrn=True; expected False or none with variant=one_weird_trick, which is without")
+        raise NetworkArgumentError("found lrn=True; expected False or none with variant=one_weird_trick, which is without")
     return OneWeirdTrick(num_classes, in_channels, 224 if image_size is None else image_size, dropout)
 
 

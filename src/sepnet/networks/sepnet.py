@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from sepnet.core.errors import NetworkError
+from sepnet.core.errors import NetworkArgumentError
 from sepnet.networks.arguments import check_arguments
 
 __all__ = ["PatternResidualBlock", "SepNet", "SepNetModule", "sepnet_cifar", "sepnet_large", "sepnet_small"]
@@ -55,7 +55,7 @@ class PatternResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise NetworkError(f"found kernel_size={kernel_size}; expected an odd number >= 1")
+            raise NetworkArgumentError(f"found kernel_size={kernel_size}; expected an odd number >= 1")
         beside = groups if pointwise_groups is None else pointwise_groups
         self.kxk = _conv(in_channels, out_channels, kernel_size, stride, groups)
         self.kxk_bn = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
@@ -102,7 +102,7 @@ class SepNetModule(nn.Module):
             ("pattern_groups", groups if pattern_groups is None else pattern_groups),
         ):
             if divisor < 1 or channels % (4 * divisor):
-                raise NetworkError(
+                raise NetworkArgumentError(
                     f"found {name}={divisor} with {channels} channels; expected channels that 4 x {name} divides"
                 )
         half, quarter = channels // 2, channels // 4
@@ -198,7 +198,7 @@ class SepNet(nn.Module):
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int) -> nn.Conv2d:
     if groups < 1 or in_channels % groups or out_channels % groups:
-        raise NetworkError(
+        raise NetworkArgumentError(
             f"found groups={groups} for {in_channels} to {out_channels} channels; expected a divisor of both"
         )
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
@@ -255,12 +255,12 @@ def sepnet_cifar(
     655690
     """
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1024:
-        raise NetworkError(f"found width={width!r}; expected an integer from 1 to 1024")
+        raise NetworkArgumentError(f"found width={width!r}; expected an integer from 1 to 1024")
     counts = list(blocks) if isinstance(blocks, (list, tuple)) else []
     if len(counts) != 3 or not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 100 for n in counts):
-        raise NetworkError(f"found blocks={blocks!r}; expected three integers from 0 to 100, such as (1, 1, 2)")
+        raise NetworkArgumentError(f"found blocks={blocks!r}; expected three integers from 0 to 100, such as (1, 1, 2)")
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or width % (4 * groups):
-        raise NetworkError(f"found groups={groups!r} with width={width}; expected width to be a multiple of 4 x groups")
+        raise NetworkArgumentError(f"found groups={groups!r} with width={width}; expected width to be a multiple of 4 x groups")
     check_arguments(num_classes, in_channels, image_size, 0.0, 1)
     stem, widths = _conv(in_channels, width, 3, 1, 1), (width, 2 * width, 4 * width)
     return SepNet(widths, counts, num_classes, in_channels, image_size, stem, nn.Identity(), (1, 2, 2), groups, 1)

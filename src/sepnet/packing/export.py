@@ -79,6 +79,10 @@ def _export(model: nn.Module, shape: tuple[int, ...]) -> Any:
             )
     except Exception as error:  # the exporter raises many kinds of its own
         reason = " ".join(str(error.__cause__ or error).split())[:400]
+        if "data-dependent" in reason.lower():
+            raise NetworkError(
+                f"the network's forward takes a decision by the values of its input (an if, a while, an .item()), which a graph cannot hold; expected tensor operations such as torch.where: {reason}"
+            ) from error
         raise NetworkError(
             f"torch.onnx.export does not take this network with input shape {list(shape)}: {type(error).__name__}: {reason}"
         ) from error

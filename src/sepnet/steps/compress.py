@@ -97,6 +97,7 @@ def compress(
     keep: Callable[[PackedModel], PackedModel] = through_bytes,
     device: str = "cpu",
     on_choice: Callable[[Tried], None] = lambda _: None,
+    on_stage: Callable[[str, PackedModel], None] = lambda *_: None,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -110,6 +111,7 @@ def compress(
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
         progress, on_epoch, on_row, on_choice: callbacks.
         keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
+        on_stage: gets the name and the packed model of each stage as soon as it is over.
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
@@ -140,13 +142,13 @@ def compress(
             work.resume(checkpoint.state)
     work.add_row(first.float_row(), on_row)
     if start.rows and not work.stage_known("rewritten"):
-        work.add_row(work.stage_row("rewritten"), on_row)
+        work.add_row(work.stage_row("rewritten", on_stage), on_row)
     for index, stage in enumerate(recipe.stage):
         if index < work.stage:
             continue
         work.run_stage(index, stage, checkpoint, progress, on_epoch)
         if stage.epochs or stage.start:
-            work.add_row(work.stage_row(stage.name), on_row)
+            work.add_row(work.stage_row(stage.name, on_stage), on_row)
     return work.finish(on_row, keep, progress)
 
 
@@ -295,10 +297,11 @@ class _Work:
             self._ms(self.pack(("dense",))),
         )
 
-    def stage_row(self, name: str) -> StageRow:
+    def stage_row(self, name: str, on_stage: Callable[[str, PackedModel], None]) -> StageRow:
         """The network as it stands, in a packed file without entropy coding."""
         packed = self.pack(PLAIN_CODECS)
         self.stages[name] = packed
+        on_stage(name, packed)
         return self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
 
     def finish(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sepnet.core.errors import NetworkError
+from sepnet.core.errors import NetworkArgumentError, NetworkError
 from sepnet.core.network import Kind, LayerReport, NetworkReport
 from sepnet.counting.kinds import EMBEDDINGS, RECURRENT, kind_of
 from sepnet.counting.trace import trace
@@ -108,7 +108,7 @@ def _types(names: Sequence[str], inputs: int) -> list[torch.dtype | None]:
     found = [getattr(torch, name, None) if name else None for name in names]
     valid = all(not name or isinstance(kind, torch.dtype) for name, kind in zip(names, found, strict=True))
     if not valid or len(found) != inputs:
-        raise NetworkError(
+        raise NetworkArgumentError(
             f"found input types {list(names)}; expected {inputs} of torch's type names, as int64 or float32"
         )
     return found

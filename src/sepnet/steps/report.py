@@ -9,10 +9,9 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
+from sepnet.core.recipe_text import recipe_text
 from sepnet.core.rewrite import RewriteRow
 from sepnet.pages.curve import Epoch, learning_curve
 from sepnet.pages.page import page, table
@@ -53,7 +52,7 @@ def write_report(
         _tensors(file),
         *pattern_section([(tensor.name, tensor.patterns) for tensor in file.tensors if tensor.patterns]),
         "<h2>Recipe</h2>",
-        f"<p>{html.escape(recipe.title)}</p><pre>{html.escape(msgspec.json.format(msgspec.json.encode(recipe)).decode())}</pre>",
+        f"<p>{html.escape(recipe.title)}</p><pre>{html.escape(recipe_text(recipe))}</pre>",
     ]
     write_bytes(path, page(f"{file.network}: sepnet report", body).encode())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from sepnet.core.dataset import Dataset
+from sepnet.core.errors import UsageError
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import TrainOptions
 from sepnet.core.score import Score
@@ -42,6 +43,10 @@ def train(
 
     With a checkpoint the state is saved after every epoch, and an interrupted run goes on to the same result.
     """
+    if options.distill:
+        raise UsageError(
+            f"found distill = {options.distill}; expected 0: in training there is no float network to match, as there is in compress"
+        )
     check_classes(model, data)
     model = copy.deepcopy(model)
     fit = Fit(model, data, options, epochs, seed, "train", device=device)

@@ -20,6 +20,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     A checkpoint that wraps the state dict under "state_dict" or "model" is unwrapped.
     """
+    if path.is_dir():
+        raise WeightsError(f"cannot read weights {path}: it is a folder; expected a file, safetensors or .pt")
     try:
         if path.suffix in (".pt", ".pth", ".bin", ".tar", ".ckpt"):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -53,8 +55,10 @@ def check_fit(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
     """Read a weights file that fits the network strictly; of the network only names and shapes matter.
 
     Raises `WeightsError` that says which names or shapes do not fit, and for NaN and Inf.  Files older than `num_batches_tracked` lack it; as torch does, its counters then stay as they are.
+    The prefixes `module.` of DataParallel and `_orig_mod.` of torch.compile are taken off.
     """
-    found, expected = read_weights(path), model.state_dict()
+    expected = model.state_dict()
+    found = _unwrapped(read_weights(path), expected)
     missing = sorted(name for name in set(expected) - set(found) if not name.endswith("num_batches_tracked"))
     extra = sorted(set(found) - set(expected))
     if missing or extra:
@@ -69,6 +73,15 @@ def check_fit(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
             )
     check_finite(found, str(path))
     return {name: found.get(name, tensor) for name, tensor in expected.items()}
+
+
+def _unwrapped(found: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without what DataParallel and torch.compile put before every name, if the network has no such names."""
+    for prefix in ("module.", "_orig_mod.", "module."):
+        wrapped = all(name.startswith(prefix) for name in found)
+        if wrapped and not any(name.startswith(prefix) for name in expected):
+            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
 
 
 def _some(names: list[str]) -> str:
