@@ -134,7 +134,7 @@ def test_who_is_refused(table: dict[str, Any], module: nn.Module, words: str) ->
     [
         ({"layers": ["*"]}, "needs the key rewrite = NAME; choices: depthwise_separable"),
         ({"rewrite": "lowrank", "layers": ["*"]}, "unknown rewrite 'lowrank'; did you mean 'low_rank'"),
-        ({"rewrite": "low_rank", "rank": 4}, "missing required field `layers`"),
+        ({"rewrite": "low_rank", "rank": 4}, "the key 'layers' is missing"),
         ({"rewrite": "low_rank", "rank": 4, "layers": []}, "names no layers"),
         ({"rewrite": "low_rank", "rank": 4, "layers": "conv"}, "layers"),
         (
