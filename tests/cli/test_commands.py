@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+import sepnet
+from sepnet.cli import terminal
+from sepnet.core.errors import OutputError
+from sepnet.datasets import DATASETS
 from sepnet.networks import build
+from sepnet.steps import report as report_step
+from sepnet.steps.compress import StageRow
 
 COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack"]
 SCORE = {"n", "top1", "top5", "loss"}
@@ -64,13 +73,14 @@ def test_compress(run: Any, compress: Any, weights: Path, recipe: Path, packed: 
     output, log, report = tmp_path / "m.sepnet", tmp_path / "log.jsonl", tmp_path / "r.html"
     ran = run(*compress(weights, recipe, output), "--epochs", 0, "--log", log, "--report", report, "--json")
     assert ran.code == 0, ran.err
-    assert ran.json.keys() == {"output", "bytes", "params", "ratio", "stages", *SCORE}
+    assert ran.json.keys() == {"output", "bytes", "params", "ratio", "rewrites", "stages", *SCORE}
     assert ran.json["bytes"] == output.stat().st_size
     assert ran.json["ratio"] == 4 * ran.json["params"] / ran.json["bytes"]
     assert ran.json["stages"][0].keys() == {"stage", "kept", "bytes", "ratio", "top1", "ms"}
     assert [row["stage"] for row in ran.json["stages"]] == ["float", "first", "second", "packed"]
     assert output.read_bytes() == packed.read_bytes()
     assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["stage"] * 4
+    assert "[[stage]]\nname = &quot;first&quot;" in report.read_text() and "sparsity = 0.5" in report.read_text()
     assert "http" not in report.read_text().replace("http://www.w3.org/2000/svg", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "m.sepnet", "r.html"]
 
@@ -83,7 +93,10 @@ def test_info(run: Any, packed: Path) -> None:
     parts = ran.json["fixed_bytes"] + ran.json["header_bytes"] + ran.json["graph_bytes"]
     assert parts + sum(tensor["bytes"] for tensor in ran.json["tensors"]) == ran.json["bytes"]
     keys = {"name", "shape", "scheme", "bits", "params", "kept", "codec", "bytes", "side_bytes"}
-    assert all(tensor.keys() == keys for tensor in ran.json["tensors"])
+    assert all(tensor.keys() >= keys for tensor in ran.json["tensors"])
+    for tensor in ran.json["tensors"]:
+        stored = re.search(r"dense \((\d+)-bit codes\)", tensor["codec"])
+        assert stored is None or int(stored[1]) <= tensor["bits"]
     table = run("info", packed)
     assert table.code == 0 and "…" not in table.out
     assert all(tensor["name"] in table.out and tensor["codec"] in table.out for tensor in ran.json["tensors"])
@@ -129,3 +142,66 @@ def test_unpack(run: Any, packed: Path, tmp_path: Path) -> None:
     assert scores[0]["top1"] == pytest.approx(scores[1]["top1"], abs=2 / 1100)
     assert scores[0]["loss"] == pytest.approx(scores[1]["loss"], rel=1e-4)
     assert f"{output.stat().st_size:,} bytes" in run("unpack", packed, "-o", output).out
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").out == f"sepnet {sepnet.__version__}\n"
+
+
+def test_the_help_lists_all_data_sets(run: Any) -> None:
+    for command in ("train", "compress", "evaluate"):
+        assert all(name in run(command, "--help").out for name in DATASETS)
+
+
+def test_the_examples_of_the_help_run(run: Any, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other in an empty folder, but for what `make demo` leaves."""
+    monkeypatch.chdir(tmp_path)
+    for command in COMMANDS:
+        words = shlex.split(re.search(r"Example: sepnet (.*)", " ".join(run(command, "--help").out.split()))[1])  # type: ignore[index]
+        if command == "run":
+            (tmp_path / "demo").mkdir()
+            shutil.copy("lenet5.sepnet", "demo/lenet5-digits.sepnet")
+            shutil.copy(image, "demo/digit-2.png")
+        if command in ("train", "compress"):
+            words = [*words, "--epochs", "1", "--threads", "1"]
+        ran = run(*words)
+        assert ran.code == 0, (words, ran.err)
+
+
+def test_what_fails_at_the_end_can_be_resumed(
+    run: Any, compress: Any, weights: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report cannot be written: the training is not lost, and the log tells of no epoch twice."""
+    output, log, stages = tmp_path / "m.sepnet", tmp_path / "log.jsonl", tmp_path / "stages"
+    places = ("--epochs", 2, "--log", log, "--report", tmp_path / "r.html", "--stages", stages)
+    command = (*compress(weights, recipe, output), *places)
+
+    def full(*_: object) -> None:
+        raise OutputError("cannot write r.html: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(report_step, "write_report", full)
+        ran = run(*command)
+    assert ran.code == 1 and "No space left" in ran.err.splitlines()[-1]
+    left = ["log.jsonl", "m.sepnet", "m.sepnet.checkpoint", "stages"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert sorted(path.name for path in stages.iterdir()) == ["m.first.sepnet", "m.second.sepnet"]
+    before = [path.read_bytes() for path in sorted(stages.iterdir())]
+    resumed = run(*command, "--resume", "--json")
+    assert resumed.code == 0, resumed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "m.sepnet", "r.html", "stages"]
+    assert [path.read_bytes() for path in sorted(stages.iterdir())] == before
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    expected = ["stage float", "epoch first", "stage first", "epoch second", "stage second", "stage packed"]
+    assert [f"{event['event']} {event['stage']}" for event in found] == expected
+    assert [event["top1"] for event in found if event["event"] == "stage"] == [
+        row["top1"] for row in resumed.json["stages"]
+    ]
+
+
+def test_a_ratio_below_one_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    row = StageRow("float", 1.0, 100, 0.94, 0.9, 0.1)
+    terminal.print_rows([row], "t")
+    assert "names and norms' statistics" in capsys.readouterr().out
+    terminal.print_rows([StageRow("float", 1.0, 100, 0.996, 0.9, 0.1)], "t")
+    assert "names and norms' statistics" not in capsys.readouterr().out

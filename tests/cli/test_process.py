@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,8 +71,27 @@ def test_a_reader_that_has_had_enough() -> None:
     process.stdout.close()
     process.wait(60)
     assert process.stderr is not None
-    assert (process.returncode, process.stderr.read()) == (1, "")
+    assert (process.returncode, process.stderr.read()) == (-signal.SIGPIPE if os.name == "posix" else 1, "")
     process.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("command", [("info", FILE), ("info", FILE, "--json"), ("--help",), ("--version",)])
+def test_an_output_that_cannot_be_written(command: tuple[object, ...]) -> None:
+    for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "it is closed")):
+        line = f"{shlex.join([*SEPNET, *map(str, command)])} {redirection}"
+        done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, timeout=100)
+        assert (done.returncode, done.stderr) == (1, f"error: cannot write to the standard output: {reason}\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_while_it_is_imported(tmp_path: Path) -> None:
+    """A module that the command line imports first presses Ctrl-C."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+    done = subprocess.run([*SEPNET, "--help"], env=environment, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_opening_a_file_imports_no_torch() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -56,8 +57,9 @@ class TrainingLog:
         if self._path is not None and is_first():
             check_log(self._path)
             with _said(self._path):
-                self._file = self._path.open("r+b" if self._resume and self._path.is_file() else "wb")
-                if self._resume:
+                go_on = self._resume and self._path.is_file()
+                self._file = self._path.open("r+b" if go_on else "wb")
+                if go_on:
                     self._read_old(self._file)
         return self
 
@@ -132,7 +134,7 @@ def _key(found: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _said(path: Path) -> Any:
+def _said(path: Path) -> Iterator[None]:
     """Turn what the disk says into an `OutputError`."""
     try:
         yield
