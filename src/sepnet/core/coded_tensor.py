@@ -117,7 +117,7 @@ class CodedTensor:
 
     @property
     def bits(self) -> int:
-        """Bits a code needs when stored flat: the width of the range of codes that the values kind spans here."""
+        """Bits of a code as its scheme makes it (docs/numbers.md): of integers the width of two's complement that holds them all."""
         if self.values == "float16":
             return 16
         if self.values == "float32":

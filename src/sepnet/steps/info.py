@@ -20,7 +20,7 @@ class TensorReport:
     Attributes:
         name, shape: as in the state dict.
         scheme: the chain of schemes, "prune + linear".
-        bits: of a code when stored flat.
+        bits: of a code as its scheme makes it, which the codec may store in fewer; see docs/numbers.md.
         params: numbers in the tensor; `kept` of them are not zero once restored.
         codec: its name, and the parameters it chose in brackets.
         bytes: stored bytes, checksum included; `side_bytes` of them are scales and shared values.
