@@ -294,7 +294,7 @@ def test_pictures_of_files(run: Any, quick: None, exported: Path, tmp_path: Path
         ("inspect", "inspect needs NET: a catalogue name, package.module:function, or a file (or --history)"),
         ("inspect lenet5 --sort size", "--sort 'size': expected one of params, macs, bytes, activations, name"),
         ("inspect lenet5 --depth 0", "Invalid value for '--depth'"),
-        ("inspect lenet5 --depth two", "Invalid value for '--depth': Input should be a valid integer"),
+        ("inspect lenet5 --depth two", "Invalid value for '--depth': found two; expected an integer of 1 or more"),
         ("inspect lenet6", "unknown network 'lenet6'; did you mean 'lenet5'? choices: "),
         ("inspect lenet5?classes=3", "unexpected keyword argument 'classes'; lenet5 takes num_classes"),
         (
@@ -308,6 +308,7 @@ def test_pictures_of_files(run: Any, quick: None, exported: Path, tmp_path: Path
         ("inspect torchvision:resnet18", "needs torchvision, which is not installed; pip install torchvision"),
         ("inspect timm:resnet18 --what-if", "needs timm, which is not installed; pip install timm"),
         ("inspect none.onnx --weights w", "holds its own weights"),
+        ("inspect lenet5 --input-shape 1,28,28:int65", "expected 1 of torch's type names, as int64 or float32"),
     ],
 )
 def test_wrong_usage(run: Any, command: str, words: str) -> None:
@@ -329,7 +330,6 @@ def test_wrong_usage(run: Any, command: str, words: str) -> None:
             "inspect lenet5 --input-shape 1,28,28 --input-shape 2",
             "found (1, 1, 28, 28) and (1, 2), expected (batch, 1, 28, 28)",
         ),
-        ("inspect lenet5 --input-shape 1,28,28:int65", "expected 1 of torch's type names, as int64 or float32"),
     ],
 )
 def test_work_that_fails(run: Any, command: str, words: str) -> None:

@@ -282,8 +282,11 @@ def test_truncated_images(tmp_path: Path) -> None:
 
 
 def test_read_image_asked_wrongly(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "gone.png"):
-        with pytest.raises(DataError, match=r"no such image file"):
+    for path, words in (
+        (tmp_path, "it is a folder; expected an image file"),
+        (tmp_path / "gone.png", "no such image file"),
+    ):
+        with pytest.raises(DataError, match=words):
             read_image(path, (1, 8, 8))
     for shape in ((2, 8, 8), (1, 0, 8), (3, 8, -1)):
         with pytest.raises(DataError, match=r"an image can be given as"):
