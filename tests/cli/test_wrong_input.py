@@ -341,8 +341,9 @@ def test_a_folder_for_stages(run: Any, compress: Any, weights: Path, recipe: Pat
 def test_weights_of_data_parallel(run: Any, weights: Path, tmp_path: Path) -> None:
     for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
         save_file({prefix + name: tensor for name, tensor in load_file(weights).items()}, tmp_path / "w.safetensors")
-        ran = run("inspect", "mixed_cnn", "--weights", "w.safetensors")
+        ran = run("inspect", "mixed_cnn", "--weights", "w.safetensors", "--what-if")
         assert ran.code == 0, ran.err
+        assert ran.out == run("inspect", "mixed_cnn", "--weights", weights, "--what-if").out
 
 
 def test_a_folder_in_place_of_an_image(run: Any, packed: Path, tmp_path: Path) -> None:

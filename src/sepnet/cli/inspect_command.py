@@ -116,12 +116,12 @@ def _show_json(report: NetworkReport, guess: WhatIf | None, depth: int | None, s
 def _what_if(report: NetworkReport, net: str, weights: Path | None) -> WhatIf:
     """With the weights of `--weights`, or those that `compress` would take as the network's own."""
     require_torch("sepnet inspect --what-if")
-    from sepnet.networks import brings_weights, build
+    from sepnet.networks import brings_weights, build, outline
     from sepnet.steps.what_if import what_if
-    from sepnet.training.weights import read_weights
+    from sepnet.training.weights import read_weights, unwrapped
 
     if weights is not None:
-        state = read_weights(weights)
+        state = unwrapped(read_weights(weights), outline(net).state_dict())
     elif not net.lower().endswith(".onnx") and brings_weights(net):
         state = build(net).state_dict()
     else:

@@ -12,7 +12,7 @@ from torch import nn
 from sepnet.core.errors import WeightsError
 from sepnet.core.files import write_bytes
 
-__all__ = ["check_finite", "check_fit", "load_into", "read_weights", "write_weights"]
+__all__ = ["check_finite", "check_fit", "load_into", "read_weights", "unwrapped", "write_weights"]
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -58,7 +58,7 @@ def check_fit(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
     The prefixes `module.` of DataParallel and `_orig_mod.` of torch.compile are taken off.
     """
     expected = model.state_dict()
-    found = _unwrapped(read_weights(path), expected)
+    found = unwrapped(read_weights(path), expected)
     missing = sorted(name for name in set(expected) - set(found) if not name.endswith("num_batches_tracked"))
     extra = sorted(set(found) - set(expected))
     if missing or extra:
@@ -75,7 +75,7 @@ def check_fit(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
     return {name: found.get(name, tensor) for name, tensor in expected.items()}
 
 
-def _unwrapped(found: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def unwrapped(found: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Without what DataParallel and torch.compile put before every name, if the network has no such names."""
     for prefix in ("module.", "_orig_mod.", "module."):
         wrapped = all(name.startswith(prefix) for name in found)
