@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,20 @@ def test_deep_compressions_squeezenet() -> None:
     data = load("imagenet_sample?size=227", DATA)
     inputs = data.test.images[:, ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32).reshape(1, 3, 1, 1)
     assert hits(model, inputs, data.test.labels) / 1000 == pytest.approx(0.632, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_tensorflows_mobilenet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest 8-bit file, converted as benchmarks/imagenet_weights.py does; padding as torch's halves its score."""
+    file = DATA / "weights" / "imagenet_mobilenet_v1_0.25_128_int8.safetensors"
+    if not file.is_file() or not (DATA / "imagenet-sample").is_dir():
+        pytest.skip("the weights or the images are not at hand; set SEPNET_DATA")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    convert = importlib.import_module("imagenet_weights")
+    data = load("imagenet_sample?size=128&resize=146&normalize=tflite", DATA)
+    inputs = data.batch(np.asarray(data.test.images))
+    for padding, top1 in (("tf", 0.442), ("torch", 0.208)):
+        model = build(f"mobilenet_v1?width=0.25&padding={padding}").eval()
+        state = convert.mobilenet_state(convert.Int8File(file), model)
+        assert not model.load_state_dict(state, strict=False).unexpected_keys
+        assert hits(model, inputs, data.test.labels) / 1000 == pytest.approx(top1, abs=3e-3)
