@@ -19,7 +19,8 @@ from machine import save
 
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.plan import make_plan
-from sepnet.core.recipe import TrainOptions, load_recipe
+from sepnet.core.recipe import load_recipe
+from sepnet.core.train_options import TrainOptions
 from sepnet.networks import build
 from sepnet.schemes import SCHEMES
 from sepnet.steps.inspect import inspect

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sepnet.core.choices import settle
 from sepnet.core.errors import RecipeError, UsageError
 from sepnet.core.plan import make_plan
-from sepnet.core.recipe import Recipe, Rest, Rule, Stage, TrainOptions, load_recipe, recipe_names, train_options
+from sepnet.core.recipe import Recipe, Rest, Rule, Stage, load_recipe, recipe_names, with_epochs
 from sepnet.core.recipe_text import recipe_text
+from sepnet.core.train_options import TrainOptions, train_options
 from sepnet.networks import build
 from sepnet.schemes import SCHEMES
-from sepnet.steps.compress import with_epochs
 from sepnet.steps.inspect import inspect
 from sepnet.training.parametrized import sites
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sepnet.core.dataset import Dataset, Split
-from sepnet.core.recipe import TrainOptions
+from sepnet.core.train_options import TrainOptions
 from sepnet.packing.export import export_graph
 from sepnet.steps import compress as compress_step
 from sepnet.steps.train import train

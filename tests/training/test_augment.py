@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sepnet.core.recipe import TrainOptions
+from sepnet.core.train_options import TrainOptions
 from sepnet.training.augment import augment, mix
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sepnet.core.dataset import Dataset, Pixels, Rows, Split, StreamedImages
-from sepnet.core.recipe import TrainOptions
+from sepnet.core.train_options import TrainOptions
 from sepnet.training.batches import Batches, eval_batches
 
 

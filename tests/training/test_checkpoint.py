@@ -15,7 +15,8 @@ from torch import nn
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import OutputError, UsageError, WeightsError
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.recipe import Recipe, Rest, Rule, Stage, TrainOptions
+from sepnet.core.recipe import Recipe, Rest, Rule, Stage
+from sepnet.core.train_options import TrainOptions
 from sepnet.steps.compress import Compressed, compress
 from sepnet.steps.inspect import inspect
 from sepnet.steps.train import Trained, train

@@ -16,8 +16,8 @@ from torch.nn import functional
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import NetworkError
 from sepnet.core.progress import Tick, silent
-from sepnet.core.recipe import TrainOptions
 from sepnet.core.score import Score
+from sepnet.core.train_options import TrainOptions
 from sepnet.steps.evaluate_network import evaluate_network
 from sepnet.steps.train import Trained, train
 from sepnet.training.fit import EpochLog, Fit, check_classes, learning_rate, score

@@ -15,7 +15,7 @@ from torch import nn
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import RecipeError
 from sepnet.core.progress import silent
-from sepnet.core.recipe import TrainOptions, train_options
+from sepnet.core.train_options import TrainOptions, train_options
 from sepnet.steps.train import train
 from sepnet.training.average import WeightAverage, measure_norms
 from sepnet.training.batches import Batches

@@ -49,7 +49,7 @@ def train(
     require_torch("sepnet train")
     import torch
 
-    from sepnet.core.recipe import train_options
+    from sepnet.core.train_options import train_options
     from sepnet.datasets import load
     from sepnet.networks import build
     from sepnet.steps.train import train as step

@@ -10,92 +10,17 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from sepnet.core.convert import convert
-from sepnet.core.errors import RecipeError
+from sepnet.core.errors import RecipeError, UsageError
+from sepnet.core.train_options import TrainOptions, train_options
 
-__all__ = ["Recipe", "Rest", "Rule", "Stage", "TrainOptions", "load_recipe", "recipe_names", "train_options"]
+__all__ = ["Recipe", "Rest", "Rule", "Stage", "load_recipe", "recipe_names", "with_epochs"]
 
 Chain = tuple[dict[str, Any], ...]
-
-
-_LATER = ("rewrite", "holdout")
-"""Keys that the first recipes did not have: at their defaults they leave the digest, which packed files name, as it was."""
-
-
-class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a stage trains.
-
-    Attributes:
-        optimizer: sgd (momentum 0.9, Nesterov) or adamw.
-        lr: learning rate at the start (after warm-up).
-        schedule: constant, cosine (to 0 over the stage), or step (x0.1 at 1/2 and 3/4 of the stage).
-        warmup: epochs of linear warm-up; may be a fraction.
-        weight_decay: L2 for sgd, decoupled for adamw; on weights only, not on biases or norms.
-        batch: images a step.
-        label_smoothing: 0 to below 1.
-        shift: augmentation; random shifts by up to that many pixels in each direction.
-        mirror: augmentation; random left-right flips (only where the data set allows it).
-        cutout: augmentation; the side in pixels of a square in each image that is greyed out.
-        mixup: alpha of mixup (Zhang et al. 2018): each batch is blended with itself in another order, in shares drawn
-            from Beta(alpha, alpha), and so are the labels.
-        distill: 0 to 1, weight of matching the float network's outputs (at temperature 4) in the loss.
-        precision: float32, or bfloat16 for the arithmetic of a step (weights stay float32); two to three times faster
-            on processors that have bfloat16 instructions.
-        channels_last: keep images and weights with the channels last in memory; faster on GPUs with bfloat16, and on
-            some processors (measure it: benchmarks/train_speed.py).
-        compiled: compile the step with torch.compile, which needs a C++ compiler on a processor; about a minute at first.
-        ema: decay of an exponential moving average of the weights over the steps, which is what the stage leaves
-            (0.999, say); 0 for none.
-        norm_batches: batches over which the statistics of BatchNorm are measured anew when the stage is over.
-        validation: the last so many training images are not trained on but scored after every epoch.
-        patience: the stage ends after that many epochs without a better score on them, and leaves the best weights.
-    """
-
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.01
-    schedule: Literal["constant", "cosine", "step"] = "cosine"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    batch: int = 128
-    label_smoothing: float = 0.0
-    shift: int = 0
-    mirror: bool = False
-    distill: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    channels_last: bool = False
-    compiled: bool = False
-    cutout: int = 0
-    mixup: float = 0.0
-    ema: float = 0.0
-    norm_batches: int = 0
-    validation: int = 0
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        wanted = {
-            "lr": (0 < self.lr < math.inf, "a number above 0"),
-            "batch": (self.batch >= 1, "1 or more"),
-            "warmup": (0 <= self.warmup < math.inf, "0 or more"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "0 to below 1"),
-            "shift": (self.shift >= 0, "0 or more"),
-            "distill": (0 <= self.distill <= 1, "0 to 1"),
-            "cutout": (self.cutout >= 0, "0 or more"),
-            "mixup": (0 <= self.mixup < math.inf, "0 or more"),
-            "ema": (0 <= self.ema < 1, "0 to below 1"),
-            "norm_batches": (self.norm_batches >= 0, "0 or more"),
-            "validation": (self.validation >= 0, "0 or more"),
-            "patience": (self.patience >= 0, "0 or more"),
-        }
-        for key, (fits, expected) in wanted.items():
-            if not fits:
-                raise ValueError(f"found {key} = {getattr(self, key)}; expected {expected}")
-        if self.patience and not self.validation:
-            raise ValueError("patience needs validation = N, training images to score on")
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,15 +107,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:8]
 
 
-def train_options(settings: dict[str, Any], where: str) -> TrainOptions:
-    """Training options from key-value pairs; `RecipeError` names the one that is wrong.
-
-    >>> train_options({"lr": 0.1}, "--set").lr
-    0.1
-    """
-    return convert(settings, TrainOptions, where)
-
-
 def recipe_names() -> list[str]:
     """Recipes that come with sepnet.
 
@@ -203,6 +119,25 @@ def recipe_names() -> list[str]:
 def _shelf() -> Any:
     installed = resources.files("sepnet") / "recipes"
     return installed if installed.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe with its stages stretched or shrunk to `epochs` in all; a stage that trains keeps at least one.
+
+    >>> recipe = Recipe("t", stage=(Stage("a", epochs=30), Stage("b", epochs=10)))
+    >>> [stage.epochs for stage in with_epochs(recipe, 8).stage]
+    [6, 2]
+    """
+    if epochs is None:
+        return recipe
+    if epochs < 0:
+        raise UsageError(f"epochs = {epochs}; expected 0 or more")
+    total = sum(stage.epochs for stage in recipe.stage)
+    stages = []
+    for stage in recipe.stage:
+        share = round(epochs * stage.epochs / total) if total else 0
+        stages.append(msgspec.structs.replace(stage, epochs=max(1, share) if stage.epochs and epochs else 0))
+    return msgspec.structs.replace(recipe, stage=tuple(stages))
 
 
 def load_recipe(recipe: str | Path | Recipe) -> Recipe:

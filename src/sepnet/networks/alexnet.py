@@ -145,7 +145,9 @@ def alexnet(
         return AlexNet(num_classes, in_channels, size, dropout, True if lrn is None else lrn)
     check_choice("lrn", lrn, (None, True, False))
     if lrn:
-        raise NetworkArgumentError("found lrn=True; expected False or none with variant=one_weird_trick, which is without")
+        raise NetworkArgumentError(
+            "found lrn=True; expected False or none with variant=one_weird_trick, which is without"
+        )
     return OneWeirdTrick(num_classes, in_channels, 224 if image_size is None else image_size, dropout)
 
 

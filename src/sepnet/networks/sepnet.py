@@ -260,7 +260,9 @@ def sepnet_cifar(
     if len(counts) != 3 or not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 100 for n in counts):
         raise NetworkArgumentError(f"found blocks={blocks!r}; expected three integers from 0 to 100, such as (1, 1, 2)")
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or width % (4 * groups):
-        raise NetworkArgumentError(f"found groups={groups!r} with width={width}; expected width to be a multiple of 4 x groups")
+        raise NetworkArgumentError(
+            f"found groups={groups!r} with width={width}; expected width to be a multiple of 4 x groups"
+        )
     check_arguments(num_classes, in_channels, image_size, 0.0, 1)
     stem, widths = _conv(in_channels, width, 3, 1, 1), (width, 2 * width, 4 * width)
     return SepNet(widths, counts, num_classes, in_channels, image_size, stem, nn.Identity(), (1, 2, 2), groups, 1)

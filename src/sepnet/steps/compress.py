@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import msgspec
 import torch
 from safetensors.torch import save
 from torch import nn
 
 from sepnet.codecs import find
-from sepnet.core.choices import Tried, open_choices, settle
+from sepnet.core.choices import Tried, settle
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
@@ -22,10 +21,9 @@ from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
 from sepnet.core.progress import Progress, Tick, silent
-from sepnet.core.recipe import Recipe, Stage
+from sepnet.core.recipe import Recipe, Stage, with_epochs
 from sepnet.core.rewrite import RewriteRow
 from sepnet.core.score import Score
-from sepnet.datasets import hold_out
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.pack import PackInput, pack
@@ -37,6 +35,7 @@ from sepnet.training.fit import EpochLog, Fit, check_classes
 from sepnet.training.fit import score as torch_score
 from sepnet.training.parametrized import ParametrizedNetwork, sites
 from sepnet.training.rewriting import RewrittenNetwork, copied, rewrite_network
+from sepnet.training.trial import Trial
 from sepnet.training.weights import check_finite
 
 __all__ = ["Compressed", "StageRow", "compress"]
@@ -126,7 +125,7 @@ def compress(
     _check_codecs(recipe)
     digest = recipe.digest()
     start = rewrite_network(model, recipe, data, report)
-    recipe, tried = settle(recipe, _Measure(start, data, recipe, progress))
+    recipe, tried = settle(recipe, Trial(start.model, start.layers, data, recipe, progress))
     for choice in tried:
         on_choice(choice)
     work = _Work(start, recipe, data, seed, device, digest)
@@ -152,25 +151,6 @@ def compress(
     return work.finish(on_row, keep, progress)
 
 
-def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
-    """The recipe with its stages stretched or shrunk to `epochs` in all; a stage that trains keeps at least one.
-
-    >>> recipe = Recipe("t", stage=(Stage("a", epochs=30), Stage("b", epochs=10)))
-    >>> [stage.epochs for stage in with_epochs(recipe, 8).stage]
-    [6, 2]
-    """
-    if epochs is None:
-        return recipe
-    if epochs < 0:
-        raise UsageError(f"epochs = {epochs}; expected 0 or more")
-    total = sum(stage.epochs for stage in recipe.stage)
-    stages = []
-    for stage in recipe.stage:
-        share = round(epochs * stage.epochs / total) if total else 0
-        stages.append(msgspec.structs.replace(stage, epochs=max(1, share) if stage.epochs and epochs else 0))
-    return msgspec.structs.replace(recipe, stage=tuple(stages))
-
-
 def _check_codecs(recipe: Recipe) -> None:
     """Raise `RecipeError` now, not after hours of training, when a rule names a codec that there is not."""
     for index, rule in enumerate(recipe.rule):
@@ -179,26 +159,6 @@ def _check_codecs(recipe: Recipe) -> None:
                 find(rule.codec)
         except UsageError as error:
             raise RecipeError(f"recipe {recipe.name}: rule {index + 1}: {error}") from error
-
-
-class _Measure:
-    """Top-1 on held-out training images of a network under a recipe, before any fine-tuning."""
-
-    def __init__(self, start: RewrittenNetwork, data: Dataset, recipe: Recipe, progress: Progress) -> None:
-        self.model, self.report, self.progress = start.model, start.layers, progress
-        choices = open_choices(recipe)
-        self.done, self.total = 0, sum(len(choice.values) for choice in choices)
-        self.data = hold_out(data, recipe.holdout) if choices else data
-
-    def __call__(self, recipe: Recipe) -> float:
-        self.progress(Tick("try", self.done, self.total))
-        network = ParametrizedNetwork(self.model, make_plan(recipe, sites(self.model, self.report), SCHEMES))
-        network.start_rest()
-        network.advance(list(SCHEMES), 1.0)
-        top1 = torch_score(network.model, self.data, self.data.test).top1
-        self.done += 1
-        self.progress(Tick("try", self.done, self.total))
-        return top1
 
 
 class _Work:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sepnet.core.recipe import TrainOptions
+from sepnet.core.train_options import TrainOptions
 
 __all__ = ["Mixed", "augment", "mix"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sepnet.core.dataset import Dataset, Pixels, Rows, Split, StreamedImages
-from sepnet.core.recipe import TrainOptions
+from sepnet.core.train_options import TrainOptions
 from sepnet.training.augment import augment
 
 __all__ = ["Batches", "eval_batches"]

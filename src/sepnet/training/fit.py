@@ -18,8 +18,8 @@ from torch.nn import functional
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import NetworkError
 from sepnet.core.progress import Progress, Tick
-from sepnet.core.recipe import TrainOptions
 from sepnet.core.score import Score, score_batches
+from sepnet.core.train_options import TrainOptions
 from sepnet.datasets import hold_out
 from sepnet.training.augment import Mixed, mix
 from sepnet.training.average import Best, WeightAverage, measure_norms

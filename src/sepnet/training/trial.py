@@ -1,0 +1,40 @@
+"""A network under a recipe before any fine-tuning: what decides between the values of an option left open."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sepnet.core.choices import open_choices
+from sepnet.core.dataset import Dataset
+from sepnet.core.network import NetworkReport
+from sepnet.core.plan import make_plan
+from sepnet.core.progress import Progress, Tick
+from sepnet.core.recipe import Recipe
+from sepnet.datasets import hold_out
+from sepnet.schemes import SCHEMES
+from sepnet.training.fit import score
+from sepnet.training.parametrized import ParametrizedNetwork, sites
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """Top-1 on held-out training images of a network under a recipe, before any fine-tuning."""
+
+    def __init__(
+        self, model: nn.Module, report: NetworkReport, data: Dataset, recipe: Recipe, progress: Progress
+    ) -> None:
+        self.model, self.report, self.progress = model, report, progress
+        choices = open_choices(recipe)
+        self.done, self.total = 0, sum(len(choice.values) for choice in choices)
+        self.data = hold_out(data, recipe.holdout) if choices else data
+
+    def __call__(self, recipe: Recipe) -> float:
+        self.progress(Tick("try", self.done, self.total))
+        network = ParametrizedNetwork(self.model, make_plan(recipe, sites(self.model, self.report), SCHEMES))
+        network.start_rest()
+        network.advance(list(SCHEMES), 1.0)
+        top1 = score(network.model, self.data, self.data.test).top1
+        self.done += 1
+        self.progress(Tick("try", self.done, self.total))
+        return top1
