@@ -8,7 +8,7 @@ import pytest
 
 from sepnet.core.choices import open_choices, settle
 from sepnet.core.errors import RecipeError
-from sepnet.core.recipe import Recipe, Rule
+from sepnet.core.recipe import Recipe, Rule, load_recipe
 
 
 def recipe(*tables: dict[str, Any]) -> Recipe:
@@ -46,4 +46,9 @@ def test_what_is_no_choice_is_refused(value: Any) -> None:
 
 
 def test_holdout_is_part_of_the_digest_when_it_is_not_the_default() -> None:
-    assert Recipe("t", holdout=5000).digest() == Recipe("t").digest() != Recipe("t", holdout=100).digest()
+    assert Recipe("t", holdout=0).digest() == Recipe("t").digest() != Recipe("t", holdout=100).digest()
+
+
+def test_holdout_below_zero() -> None:
+    with pytest.raises(RecipeError, match=r"recipe r: found holdout = -1; expected 0 or more"):
+        load_recipe(Recipe("t", name="r", holdout=-1))

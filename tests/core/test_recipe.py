@@ -241,6 +241,10 @@ def test_digest_changes_with_everything_that_counts() -> None:
 @given(st.lists(st.integers(0, 50), max_size=6), st.integers(0, 200))
 def test_epochs_are_shared_in_proportion(epochs: list[int], total: int) -> None:
     recipe = Recipe("t", stage=tuple(Stage(f"s{at}", epochs=count) for at, count in enumerate(epochs)))
+    if total and not sum(epochs):
+        with pytest.raises(UsageError, match=f"found epochs = {total}, and no .*stage.* that trains"):
+            with_epochs(recipe, total)
+        return
     found = [stage.epochs for stage in with_epochs(recipe, total).stage]
     assert with_epochs(recipe, None) is recipe
     for before, after in zip(epochs, found, strict=True):
