@@ -30,12 +30,19 @@ RUNS = ROOT / "runs" / "cifar10"
 
 @dataclass(frozen=True)
 class Row:
-    """`weights` lie in $SEPNET_DATA/weights, or, as "train:N", come from N epochs of training; `zoo` is a file's name."""
+    """One line of the table.
+
+    Attributes:
+        weights: a file in $SEPNET_DATA/weights, or "train:N" for N epochs of training.
+        zoo: the packed file's name, if it has a place there.
+        teacher: depth of the public ResNet to distill from; 0 for the float network itself.
+    """
 
     net: str
     weights: str
     recipe: str
     zoo: str = ""
+    teacher: int = 0
 
 
 ROWS = {
@@ -52,14 +59,24 @@ ROWS = {
         )
         for depth in (20, 32, 44, 56)
     },
+    **{
+        f"resnet{depth}-distilled": Row(
+            f"resnet{depth}_cifar",
+            f"cifar10_resnet{depth}.safetensors",
+            "resnet-cifar10-distilled",
+            teacher=56,
+        )
+        for depth in (20, 32, 44, 56)
+    },
     "resnet20-dictionary": Row(
         "resnet20_cifar",
         "cifar10_resnet20.safetensors",
         "resnet-cifar10-dictionary",
         "resnet20-cifar10-dictionary",
+        teacher=56,
     ),
     **{
-        f"sepnet-{form}": Row("sepnet_cifar", "train:100", f"sepnet-{form}", f"sepnet-cifar10-{form}")
+        f"sepnet-{form}": Row("sepnet_cifar", "train:60", f"sepnet-{form}", f"sepnet-cifar10-{form}")
         for form in ("r", "b", "bq")
     },
 }
@@ -96,6 +113,9 @@ def run(name: str, epochs: int | None, more: list[str]) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     weights = float_weights(row, more)
     output = ROOT / "zoo" / f"{row.zoo}.sepnet" if row.zoo else RUNS / f"{name}.sepnet"
+    if row.teacher:
+        guide = Path(os.environ["SEPNET_DATA"]) / "weights" / f"cifar10_resnet{row.teacher}.safetensors"
+        more = ["--teacher", f"resnet{row.teacher}_cifar", "--teacher-weights", str(guide), *more]
     length = [] if epochs is None else ["--epochs", str(epochs)]
     log = RESULTS / f"cifar10_{name}.jsonl"
     result = sepnet(

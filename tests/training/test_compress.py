@@ -282,3 +282,17 @@ def test_open_choices_are_settled_on_held_out_training_images(
     assert all(top1 * 24 == pytest.approx(round(top1 * 24)) for top1 in tried[0].top1.values())
     assert tried[0].top1["0.1"] > tried[0].top1["1e-06"]
     assert done.packed.header.made["digest"] == recipe.digest()
+
+
+def test_another_teacher_changes_the_result_and_must_fit(data: Dataset, trained: nn.Module, quick_export: None) -> None:
+    report = sepnet.inspect(trained, (1, 8, 8), "net")
+    stranger = copy.deepcopy(trained)
+    with torch.no_grad():
+        stranger.fc2.weight.neg_()  # type: ignore[operator, union-attr]
+    own, same, other = (
+        compress_step(trained, RECIPE, data, report, epochs=3, teacher=teacher).packed.to_bytes()
+        for teacher in (None, trained, stranger)
+    )
+    assert own == same != other
+    with pytest.raises(NetworkError, match="outputs"):
+        compress_step(trained, RECIPE, data, report, teacher=nn.Sequential(nn.Flatten(), nn.Linear(64, 7)))

@@ -6,7 +6,7 @@ Steps are imported when their command runs, so that `--help` is quick.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.progress import is_first
 from sepnet.core.registry import require_torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["compress", "train"]
 
@@ -119,6 +122,15 @@ def compress(
         ),
     ] = None,
     seed: Seed = 0,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher", metavar="NET", help="A network to distill from, if the recipe distills; default NET itself."
+        ),
+    ] = None,
+    teacher_weights: Annotated[
+        Path | None, typer.Option("--teacher-weights", metavar="FILE", help="The teacher's trained weights.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a report that opens in any browser (.html).")
     ] = None,
@@ -148,32 +160,30 @@ def compress(
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.datasets import load
-    from sepnet.networks import brings_weights, build
     from sepnet.steps.compress import compress as step
     from sepnet.steps.compress import through_bytes
     from sepnet.steps.info import info as info_step
     from sepnet.steps.inspect import inspect as inspect_step
     from sepnet.steps.report import write_report
-    from sepnet.training.checkpoint import Checkpoint, fingerprint
+    from sepnet.training.checkpoint import Checkpoint
     from sepnet.training.device import find_device
-    from sepnet.training.weights import load_into
 
     _check_run(resume, restart)
     device = find_device(device)
     plan = load_recipe(recipe)
     stage_files = {name: stages / f"{output.stem}.{name}.sepnet" for name in plan.stage_names} if stages else {}
     reads = {"NET": _file_of(net), "--weights": weights, "--data": _file_of(data), "--recipe": Path(recipe)}
+    reads["--teacher-weights"] = teacher_weights
     parts = {f"the file of stage {name} in --stages": path for name, path in stage_files.items()}
     check_paths(reads, {**_outputs(output, log), "--report": report, **parts}, stages)
     check_log(log)
-    if weights is None and not brings_weights(net):
-        raise UsageError(f"network {net!r} has no trained weights; give them as --weights FILE")
-    model = build(net)
-    if weights is not None:
-        load_into(model, weights)
+    if teacher_weights is not None and teacher is None:
+        raise UsageError("--teacher-weights needs --teacher NET, the network that they are of")
+    model, guide = _trained(net, weights), None if teacher is None else _trained(teacher, teacher_weights)
     run: dict[str, str | int | float] = {
         "net": net,
-        "weights": fingerprint(weights or Path(net)) if weights or Path(net).is_file() else "the network's own",
+        "weights": _origin(net, weights),
+        **({} if teacher is None else {"teacher": teacher, "teacher-weights": _origin(teacher, teacher_weights)}),
         "data": data,
         "recipe": plan.digest(),
         "epochs": "the recipe's" if epochs is None else epochs,
@@ -212,6 +222,7 @@ def compress(
             device,
             lines.choice,
             keep_stage,
+            guide,
         )
     if not is_first():
         return
@@ -248,6 +259,28 @@ def _file_of(spec: str) -> Path | None:
     if colon:
         return Path(module.replace(".", "/") + ".py")
     return Path(name) if Path(name).suffix else None
+
+
+def _trained(net: str, weights: Path | None) -> nn.Module:
+    """A network with its trained weights: those of a file, or its own."""
+    from sepnet.networks import brings_weights, build
+    from sepnet.training.weights import load_into
+
+    if weights is None and not brings_weights(net):
+        raise UsageError(
+            f"network {net!r} has no trained weights; give them as --weights FILE (of a teacher, --teacher-weights)"
+        )
+    model = build(net)
+    if weights is not None:
+        load_into(model, weights)
+    return model
+
+
+def _origin(net: str, weights: Path | None) -> str:
+    """What tells the weights of one run from those of another."""
+    from sepnet.training.checkpoint import fingerprint
+
+    return fingerprint(weights or Path(net)) if weights or Path(net).is_file() else "the network's own"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

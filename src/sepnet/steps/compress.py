@@ -97,6 +97,7 @@ def compress(
     device: str = "cpu",
     on_choice: Callable[[Tried], None] = lambda _: None,
     on_stage: Callable[[str, PackedModel], None] = lambda *_: None,
+    teacher: nn.Module | None = None,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -111,6 +112,7 @@ def compress(
         progress, on_epoch, on_row, on_choice: callbacks.
         keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
         on_stage: gets the name and the packed model of each stage as soon as it is over.
+        teacher: the network whose outputs `distill` matches; None is `model` itself.
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
@@ -129,6 +131,9 @@ def compress(
     for choice in tried:
         on_choice(choice)
     work = _Work(start, recipe, data, seed, device, digest)
+    if teacher is not None:
+        check_classes(teacher, data)
+        work.teacher = teacher.eval()
     progress(Tick("export", 0, 1))
     work.graph = export_graph(start.model, data.input_shape)
     first = work
@@ -171,7 +176,7 @@ class _Work:
     ) -> None:
         self.recipe, self.data, self.report, self.seed, self.device = recipe, data, start.report, seed, device
         self.digest, self.rewrites = digest, start.rows
-        self.teacher = start.before
+        self.before, self.teacher = start.before, start.before
         self.network = ParametrizedNetwork(start.model, make_plan(recipe, sites(start.model, start.layers), SCHEMES))
         self.rows: list[StageRow] = []
         self.epochs: list[EpochLog] = []
@@ -244,10 +249,10 @@ class _Work:
 
     def float_row(self) -> StageRow:
         """The network as it came."""
-        state = self.teacher.state_dict()
+        state = self.before.state_dict()
         size = len(save({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}))
-        kept = sum(int(torch.count_nonzero(parameter)) for parameter in self.teacher.parameters())
-        top1 = torch_score(self.teacher, self.data, self.data.test).top1
+        kept = sum(int(torch.count_nonzero(parameter)) for parameter in self.before.parameters())
+        top1 = torch_score(self.before, self.data, self.data.test).top1
         return StageRow(
             "float",
             kept / max(1, self.report.params),
