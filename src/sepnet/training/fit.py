@@ -59,7 +59,7 @@ class Fit:
         seed: of the order of images, augmentation and dropout.
         stage: name for progress and logs.
         advance: called before every step with the time, 0 to 1 of the stage.
-        teacher: the float network, for distillation.
+        teacher: the network whose outputs `distill` matches.
         settled: the time from which `advance` changes no more how the network computes; the best epoch is looked for after it.
         device: where to compute; the network is there until `run` is over, then on the processor again.
     """
