@@ -12,8 +12,11 @@ import torch
 from torch import nn
 
 from sepnet.core.errors import MissingPackageError, NetworkError, UnknownNameError, UsageError
+from sepnet.datasets import load
 from sepnet.networks import NETWORKS, brings_weights, build, outline
 from sepnet.steps.inspect import inspect
+from sepnet.training.fit import check_classes
+from sepnet.training.rewriting import copied
 
 
 class Small(nn.Sequential):
@@ -189,7 +192,46 @@ def test_pt2_inputs(exported: Path) -> None:
     ]
 
 
-def test_pt2_that_cannot_be_opened(exported: Path, tmp_path: Path) -> None:
+class Tied(nn.Module):
+    """An embedding that is the classifier as well, and recurrent layers between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(20, 8), nn.Linear(8, 20, bias=False)
+        self.out.weight = self.words.weight
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.b.weight = self.a.weight
+        self.lstm = nn.LSTM(8, 4, 2, batch_first=True, bidirectional=True)
+        self.gru, self.cell = nn.GRU(8, 8, batch_first=True), nn.GRUCell(8, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.gru(self.lstm(self.b(self.a(self.words(ids))))[0])[0]
+        return self.out(self.cell(x[:, -1]))
+
+
+def test_pt2_shared_weights_and_recurrent_layers(tmp_path: Path) -> None:
+    original = Tied().eval()
+    torch.export.save(torch.export.export(original, (torch.zeros(1, 6, dtype=torch.int64),)), tmp_path / "tied.pt2")
+    model = build(str(tmp_path / "tied.pt2"))
+    assert model.out.weight is model.words.weight and model.b.weight is model.a.weight
+    found, wanted = (inspect(m, (6,), input_types=("int64",)) for m in (model, original))
+    rows = [{r.name: (r.kind, r.params, r.macs, r.note) for r in report.layers} for report in (found, wanted)]
+    assert rows[0] == rows[1]
+    assert rows[0]["lstm"] == ("other", 4 * 4 * (8 + 4 + 2) * 4, 6 * 4 * 4 * 4 * (8 + 4), "")
+    assert rows[0]["out"] == ("fc", 0, 160, "shares weights with words")
+    assert rows[0]["b"] == ("fc", 8, 6 * 64, "shares weights with a")
+
+
+def test_a_copy_of_a_pt2_network_knows_its_batch(exported: Path) -> None:
+    twin = copied(build(str(exported / "three.pt2")))  # as compress does it
+    with pytest.raises(NetworkError, match=r"exported for batches of 3; export it with dynamic_shapes="):
+        check_classes(twin, load("digits"))
+    assert (twin.fixed_batch, twin.example_batch, twin.input_shape) == (3, 3, (1, 28, 28))
+
+
+def test_pt2_that_cannot_be_opened(
+    exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(NetworkError, match=r"cannot read .*none\.pt2: No such file"):
         build(str(tmp_path / "none.pt2"))
     whole = (exported / "any.pt2").read_bytes()
@@ -199,6 +241,7 @@ def test_pt2_that_cannot_be_opened(exported: Path, tmp_path: Path) -> None:
         with pytest.raises(NetworkError, match=r"is not a network that torch.export.save wrote") as caught:
             build(str(path))
         assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "") and not caplog.records
     with pytest.raises(UsageError, match="takes no options"):
         build(f"{exported}/any.pt2?width=3")
     with pytest.raises(UsageError, match="takes no options"):

@@ -9,13 +9,24 @@ from torch import nn
 
 from sepnet.core.network import Kind
 
-__all__ = ["EMBEDDINGS", "RECURRENT", "conv_kind", "expected_input", "group_note", "kind_of", "recurrent_macs"]
+__all__ = [
+    "EMBEDDINGS",
+    "RECURRENT",
+    "RECURRENT_HOME",
+    "conv_kind",
+    "expected_input",
+    "group_note",
+    "kind_of",
+    "recurrent_macs",
+]
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+RECURRENT_HOME = "torch.nn.modules.rnn."
+"""What the names of recurrent classes begin with in an exported graph."""
 
 
 def kind_of(module: nn.Module) -> Kind:

@@ -78,6 +78,9 @@ def product_of(name: str, args: tuple[Any, ...], output: Any) -> Product | None:
         return Product(output.numel() * int(left.shape[-1]), (left, right))
     if name == "linear":
         return Product(output.numel() * int(args[0].shape[-1]), (args[0], args[1]))
+    if name == "mkldnn_rnn_layer":  # an LSTM on the processor: one layer, one direction, all steps
+        steps = args[0].numel() // int(args[0].shape[-1])
+        return Product(steps * int(args[1].numel() + args[2].numel()), (args[1], args[2]), "other")
     if name == "_trilinear":  # bilinear layers: every output is the sum of all pairs of inputs
         rows = math.prod(output.shape[:-1])
         return Product(rows * int(args[1].numel()), args[:3], "other")

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sepnet.core.network import Kind
-from sepnet.counting.kinds import RECURRENT, recurrent_macs
+from sepnet.counting.graph_run import Origin, follow
+from sepnet.counting.kinds import RECURRENT, RECURRENT_HOME, recurrent_macs
 from sepnet.counting.memory import LiveBytes, float32_bytes, key_of
 from sepnet.counting.operators import NORMS, Product, multiplies_nothing, name_of, product_of
 from sepnet.counting.shapes import quick
@@ -67,7 +68,7 @@ class Watch(TorchDispatchMode):
 
     A tensor made of parameters and buffers alone is a weight, whatever was done to it (transposed, normalized, masked);
     anything else is an activation.  A product of a weight and an activation belongs to the layer that owns the weight;
-    of several owners to the innermost that runs, else to the first.
+    of several owners to the innermost that runs, or that a node of an exported graph was made from, else to the first.
     """
 
     def __init__(self, twin: nn.Module, seen: Trace) -> None:
@@ -77,12 +78,14 @@ class Watch(TorchDispatchMode):
         self._owners: dict[int, Owners] = {}
         self._memory = LiveBytes(self._forget)
         self._recurrent = 0
+        self._origin: Origin = ()
         for path, module in twin.named_modules():
             if layer_path(path) == path:
                 self._hook(path, module)
             for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):
                 if isinstance(tensor, torch.Tensor):  # the last: what weight_norm and prune leave in the module
                     self._own(tensor, (layer_path(path),))
+        follow(twin, self._enter)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -91,6 +94,9 @@ class Watch(TorchDispatchMode):
     def _own(self, tensor: torch.Tensor, owners: Owners) -> None:
         key = self._memory.watch(tensor)
         self._owners[key] = tuple(dict.fromkeys((*self._owners.get(key, ()), *owners)))
+
+    def _enter(self, origin: Origin) -> None:
+        self._origin = origin
 
     def _forget(self, key: int) -> None:
         self._owners.pop(key, None)
@@ -186,14 +192,16 @@ class Watch(TorchDispatchMode):
         self.seen.activation_macs += product.macs if product else 0
 
     def _owner(self, owners: Owners) -> str:
-        return next((path for path, _, _ in reversed(self.running) if path in owners), owners[0])
+        inner = (*(path for path, _, _ in self.running), *(path for path, _ in self._origin))
+        return next((path for path in reversed(inner) if path in owners), owners[0])
 
-    def _multiply(self, path: str, product: Product, output: torch.Tensor) -> None:
+    def _multiply(self, path: str, product: Product, output: Any) -> None:
         self._add(path, product.macs)
-        self.seen.kinds.setdefault(path, product.kind)
+        recurrent = any(at == path and home.startswith(RECURRENT_HOME) for at, home in self._origin)
+        self.seen.kinds.setdefault(path, "other" if recurrent else product.kind)
         if product.note:
             self.seen.notes.setdefault(path, product.note)
-        self._returned(path, output)
+        self._returned(path, output if isinstance(output, torch.Tensor) else output[0])
 
     def _returned(self, path: str, output: torch.Tensor) -> None:
         """An operator with the weights of a layer is the layer's output, if nobody calls the layer itself."""

@@ -6,8 +6,10 @@ only files that you trust.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from sepnet.core.errors import NetworkError, UsageError
 from sepnet.core.spec import Spec, describe
 
 __all__ = ["from_pt2"]
+
+KEPT_BY_COPIES = "_user_preserved_attributes"
+"""The place for attributes that `copy.deepcopy` of a `torch.fx.GraphModule` keeps; it drops all others."""
 
 
 def from_pt2(spec: Spec) -> nn.Module:
@@ -34,34 +39,64 @@ def from_pt2(spec: Spec) -> nn.Module:
     if spec.options:
         raise UsageError(f"network {spec.text!r}: a .pt2 file takes no options")
     try:
-        with warnings.catch_warnings():
+        with open(spec.text, "rb"):  # before torch, which tries an older format where there is no file
+            pass
+        with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             program = torch.export.load(spec.text)
             module = program.module()
     except OSError as problem:
         raise NetworkError(f"cannot read {spec.text}: {problem.strerror or problem}") from problem
     except Exception as problem:  # a damaged archive raises almost anything
-        raise NetworkError(
-            f"{spec.text} is not a network that torch.export.save wrote: {describe(problem)[:300]}"
-        ) from problem
+        why = describe(problem).partition(" Please check the warnings above")[0]  # which are not shown
+        raise NetworkError(f"{spec.text} is not a network that torch.export.save wrote: {why[:300]}") from problem
     for name in ("train", "eval"):  # they raise, though there is nothing to switch
         module.__dict__.pop(name, None)
-    _say_inputs(module, program)
+    _tie(module)
+    module.meta[KEPT_BY_COPIES] = _inputs(program)
+    for name, value in module.meta[KEPT_BY_COPIES].items():
+        setattr(module, name, value)
     return module
 
 
-def _say_inputs(module: Any, program: Any) -> None:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch logs what it makes of a broken file before it raises: the error is enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _tie(module: nn.Module) -> None:
+    """Parameters that share their numbers become one again, as they were in the network that was exported."""
+    first: dict[tuple[Any, ...], nn.Parameter] = {}
+    for part in module.modules():
+        for name, tensor in part._parameters.items():
+            if tensor is not None and tensor.numel():
+                key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+                part._parameters[name] = first.setdefault(key, tensor)
+
+
+def _inputs(program: Any) -> dict[str, Any]:
+    """What the network takes, as attributes of it."""
     taken = set(program.graph_signature.user_inputs)
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in taken]
     if not values or not all(isinstance(value, torch.Tensor) and value.dim() > 0 for value in values):
-        return
+        return {}
     batch = values[0].shape[0]
-    module.fixed_batch = batch if isinstance(batch, int) else None
-    module.example_batch = module.fixed_batch or 2  # torch may have ruled out a batch of one
+    fixed = batch if isinstance(batch, int) else None
+    said: dict[str, Any] = {
+        "fixed_batch": fixed,
+        "example_batch": fixed or 2,
+    }  # torch may have ruled out a batch of one
     if all(_fixed(value.shape[1:]) for value in values):
-        module.input_shapes = tuple(tuple(value.shape[1:]) for value in values)
-        module.input_shape = module.input_shapes[0]
-        module.input_types = tuple(str(value.dtype).removeprefix("torch.") for value in values)
+        shapes = tuple(tuple(value.shape[1:]) for value in values)
+        types = tuple(str(value.dtype).removeprefix("torch.") for value in values)
+        said |= {"input_shapes": shapes, "input_shape": shapes[0], "input_types": types}
+    return said
 
 
 def _fixed(sides: Iterable[Any]) -> bool:
