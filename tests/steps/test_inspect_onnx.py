@@ -105,6 +105,52 @@ def test_products_and_their_biases(make: Make) -> None:
     assert report.layers[0].activation_bytes == 16
 
 
+def test_a_layer_that_runs_on_a_constant(make: Make) -> None:
+    """As a GRUCell does on its first state."""
+    nodes = [
+        node("Gemm", ["x", "g.weight_ih", "g.bias_ih"], ["p"], "/g/Gemm", transB=1),
+        node("Constant", [], ["h"], value=onnx.numpy_helper.from_array(np.zeros((1, 2), np.float32))),
+        node("Gemm", ["h", "g.weight_hh", "g.bias_hh"], ["q"], "/g/Gemm_1", transB=1),
+        node("Add", ["p", "q"], ["y"]),
+    ]
+    weights = {"g.weight_ih": (6, 3), "g.bias_ih": (6,), "g.weight_hh": (6, 2), "g.bias_hh": (6,)}
+    report = inspect_onnx(make(nodes, {"x": (1, 3)}, weights))
+    assert rows(report) == [("g", "fc", (6, 3), 24, 18, (6,)), ("g.weight_hh", "fc", (6, 2), 18, 12, (6,))]
+    assert report.activation_macs == 0
+
+
+def test_weights_made_of_weights(make: Make) -> None:
+    """A product of two, a part of one, two put together, a scaled one: all that they are made of counts once."""
+    nodes = [
+        node("MatMul", ["low.a", "low.b"], ["low"]),
+        node("MatMul", ["x", "low"], ["p"]),
+        node("Slice", ["two.weight", "from", "to"], ["part"]),
+        node("MatMul", ["p", "part"], ["q"]),
+        node("Concat", ["left.weight", "right.weight"], ["both"], axis=1),
+        node("MatMul", ["q", "both"], ["r"]),
+        node("Mul", ["g.v", "g.g"], ["scaled"]),
+        node("Mul", ["scaled", "half"], ["halved"]),
+        node("MatMul", ["r", "halved"], ["y"]),
+    ]
+    weights = {
+        **{"low.a": (4, 2), "low.b": (2, 4), "two.weight": (8, 4), "left.weight": (4, 1), "right.weight": (4, 3)},
+        **{"g.v": (4, 5), "g.g": (1, 5), "half": np.float32([0.5]), "from": np.array([0]), "to": np.array([4])},
+    }
+    report = inspect_onnx(make(nodes, {"x": ("n", 4)}, weights))
+    assert [(r.params, r.macs, r.note) for r in report.layers] == [
+        (16, 16, ""),
+        (32, 16, ""),
+        (16, 16, ""),
+        (25, 20, ""),
+    ]
+
+
+def test_the_bias_of_a_single_output(make: Make) -> None:
+    nodes = [node("MatMul", ["x", "fc.weight"], ["p"]), node("Add", ["p", "fc.bias"], ["y"])]
+    report = inspect_onnx(make(nodes, {"x": ("n", 5, 3)}, {"fc.weight": (3, 1), "fc.bias": (1,)}))
+    assert rows(report) == [("fc", "fc", (3, 1), 4, 15, (5, 1))]
+
+
 def test_norms_embeddings_and_plain_weights(make: Make) -> None:
     nodes = [
         node("Gather", ["words.weight", "ids"], ["e"]),

@@ -77,8 +77,8 @@ class _Counting:
         for node in self.graph.nodes:
             inputs = [name for name in node.input if name]
             constant = bool(inputs) and all(name in self.weights for name in inputs) and not any(names_inside(node))
-            if node.op_type == "Constant" or constant:
-                roots = tuple(dict.fromkeys(root for name in inputs for root in self.weights[name]))
+            if node.op_type == "Constant" or (constant and not self._takes_a_constant(node)):
+                roots = tuple(dict.fromkeys(root for name in self._data(node) for root in self.weights[name]))
                 self.weights.update(dict.fromkeys(node.output, roots))
             elif node.op_type not in NO_WEIGHTS:
                 self._node(node, self._weights(node))
@@ -89,14 +89,40 @@ class _Counting:
             for r in self.rows
         ]
 
+    def _takes_a_constant(self, node: Any) -> bool:
+        """Whether a layer runs on a constant, as a cell does on the zeros that it starts from."""
+        if node.op_type not in (*CONVS, *MATRICES):
+            return False
+        return {bool(self.weights[name]) for name in self._factors(node)} == {True, False}
+
+    def _factors(self, node: Any) -> list[str]:
+        """What a product multiplies."""
+        places = (0, CONVS[node.op_type]) if node.op_type in CONVS else MATRICES.get(node.op_type, ())
+        return [node.input[at] for at in places if at < len(node.input)]
+
+    def _data(self, node: Any) -> list[str]:
+        """The inputs of a node on weights alone that are weights themselves, not scales, zero points or sizes."""
+        names = [name for name in node.input if name]
+        if node.op_type in NO_WEIGHTS:
+            return names[:1]
+        several = [name for name in names if math.prod(self._shape(name) or ()) > 1]
+        return several or names if node.op_type in ADDED else names
+
     def _weights(self, node: Any) -> list[str]:
         """The inputs that are weights: floats, and the integers of operators that are made for them."""
         if node.op_type in QUANTIZED:
             names = [node.input[at] for at in QUANTIZED[node.op_type] if at < len(node.input)]
             return [name for name in names if name in self.weights]
         floats = [n for n in node.input if self.weights.get(n) and self._shape(n) and n not in self.graph.element_bytes]
-        one_by_one = node.op_type in ADDED and node.op_type != "PRelu"
+        one_by_one = node.op_type in ADDED and node.op_type != "PRelu" and not self._bias_of_one(node)
         return [name for name in floats if not one_by_one or math.prod(self._shape(name) or ()) > 1]
+
+    def _bias_of_one(self, node: Any) -> bool:
+        """Whether an Add may be the bias of a product with a single output."""
+        return node.op_type == "Add" and any(
+            name in self.makers and self.makers[name].kind == "fc" and (self._shape(name) or (0,))[-1] == 1
+            for name in node.input
+        )
 
     def _shape(self, name: str) -> Shape | None:
         return self.graph.shapes.get(name, self.graph.weights.get(name, self.graph.folded.get(name)))
@@ -122,10 +148,10 @@ class _Counting:
 
     def _main(self, node: Any, weights: list[str]) -> str | None:
         """The weight that gives the layer its shape; integers count where the operator is one for integers."""
-        places = (CONVS[node.op_type],) if node.op_type in CONVS else MATRICES.get(node.op_type, ())
-        for at in places:
-            if at < len(node.input) and node.input[at] in self.weights and self._shape(node.input[at]):
-                return str(node.input[at])
+        factors = self._factors(node)[1 if node.op_type in CONVS else 0 :]
+        known = [name for name in factors if name in self.weights and self._shape(name)]
+        if known:  # a constant only where there is nothing else
+            return str(next((name for name in known if self.weights[name]), known[0]))
         return weights[0] if weights and node.op_type not in (*CONVS, *MATRICES) else None
 
     def _own(self, row: _Row, name: str) -> None:
@@ -140,8 +166,10 @@ class _Counting:
                     row.notes.append(note)
 
     def _setting(self, root: str, name: str) -> bool:
-        """Scales, zero points and shapes that lead to a weight are no parameters of it."""
-        return root != name and (math.prod(self.graph.weights[root]) != math.prod(self._shape(name) or ()))
+        """Numbers that are integers of another size, or have no dimension, lead to a weight and are none."""
+        shape = self.graph.weights[root]
+        resized = math.prod(shape) != math.prod(self._shape(name) or ())
+        return root != name and (not shape or (root in self.graph.element_bytes and resized))
 
     def _bias_of(self, node: Any, weights: list[str]) -> _Row | None:
         """The product whose bias an Add with a vector is."""

@@ -81,8 +81,8 @@ def _value(node: Any, values: Values, shapes: dict[str, list[int]], opsets: Any)
     names = [name for name in node.input if name]
     if node.op_type == "Constant" or not names or not all(name in values for name in names):
         return None
-    if all(values[name].dtype.kind == "f" for name in names):
-        return None  # arithmetic on weights
+    if any(values[name].dtype.kind == "f" for name in names):
+        return None  # perhaps a part of a weight, which must not become a constant
     import onnx
     from onnx.reference import ReferenceEvaluator
 
