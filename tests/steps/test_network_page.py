@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import itertools
 import json
@@ -20,6 +21,7 @@ from sepnet.cli.network_tables import print_talk_accounting, print_what_if, what
 from sepnet.core.network import LayerReport, NetworkReport
 from sepnet.networks import build
 from sepnet.packing import estimate
+from sepnet.pages.network_chart import Size, area_chart
 from sepnet.steps.inspect import inspect
 from sepnet.steps.network_page import network_page, network_svg
 from sepnet.steps.talk_accounting import talk_accounting
@@ -256,3 +258,37 @@ def test_tables_of_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "prune + linear" in told and "14.04x smaller" in told
     rows = json.loads(json.dumps(what_if_json(guess)))["rows"]
     assert rows[1]["method"] == "prune" and rows[1]["rules"][0]["schemes"][0]["scheme"] == "prune"
+
+
+@pytest.mark.parametrize("spec", ["lenet300", "lenet5", "alexnet", "vgg16", "resnet18", "mobilenet_v1", "sepnet_cifar"])
+def test_the_chart_names_the_largest_layer(spec: str) -> None:
+    network = report(spec)
+    largest = max(network.layers, key=lambda layer: layer.params)
+    names = chart_names(network)
+    assert names[0].startswith(f"{largest.name} "), names
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_chart_names_the_largest_layer_wherever_it_is(at: int) -> None:
+    params = [3_000, 3_000, 3_000]
+    params[at] = 90_000
+    layers = tuple(
+        dataclasses.replace(report("lenet300").layers[0], name=f"a_layer_of_long_name_{i}", params=n, macs=n)
+        for i, n in enumerate(params)
+    )
+    network = dataclasses.replace(report("lenet300"), layers=layers)
+    assert f"a_layer_of_long_name_{at} 90" in chart_names(network)[0]
+
+
+def chart_names(network: NetworkReport) -> list[str]:
+    """Texts that name layers, the largest first; all are inside the drawing."""
+    size = Size()
+    found = [
+        text
+        for text in ElementTree.fromstring(f"<svg>{area_chart(network, size)}</svg>").iter("text")
+        if text.attrib.get("class") == "halo"
+    ]
+    for text in found:
+        end = float(text.attrib["x"])
+        assert end - 0.56 * size.font * len(text.text or "") >= 0 and end <= size.width
+    return [text.text or "" for text in found]

@@ -128,22 +128,26 @@ def _round_numbers() -> itertools.chain[int]:
 
 
 def _names(report: NetworkReport, frame: _Frame, size: Size) -> list[str]:
-    """The three largest layers, named above the curve where there is room."""
+    """The three largest layers, named above the curve where there is room; the largest in any case."""
     layers = report.layers
     below = list(itertools.accumulate((layer.params for layer in layers), initial=0))
     work = list(itertools.accumulate((layer.macs for layer in layers), initial=0))
     macs = [frame.y(so_far / max(1, report.macs) * frame.most) for so_far in work]
     parts: list[str] = []
     taken: list[float] = []
-    for at in sorted(range(len(layers)), key=lambda at: -layers[at].params)[:3]:
+    largest = sorted(range(len(layers)), key=lambda at: -layers[at].params)[:3]
+    for at in largest:
         layer, share = layers[at], layers[at].params / frame.most
         words = f"{_short(layer.name)} {si(layer.params)}, {100 * share:.0f} %"
+        wide = 0.56 * size.font * len(words)
         x, y = frame.x(at + 0.5) - 8, frame.y(below[at] + layer.params / 2)
-        start = x - 0.56 * size.font * len(words)
+        if at == largest[0] and x - wide < frame.left:
+            x = min(x + 16 + wide, frame.right)
+        start = x - wide
         crossed = [macs[i] for i in range(len(macs)) if start - 9 < frame.x(i) < x + 9] if report.macs else []
         crowded = any(abs(y - other) < 1.4 * size.font for other in taken)
         crowded |= bool(crossed) and min(crossed) - size.font < y < max(crossed) + size.font
-        if share < 0.04 or crowded or start < frame.left:
+        if at != largest[0] and (share < 0.04 or crowded or start < frame.left):
             continue
         taken.append(y)
         parts.append(text(x, y + 0.35 * size.font, words, "end", _INK, f'{_HALO} paint-order="stroke"'))
