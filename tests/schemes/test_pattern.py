@@ -255,21 +255,30 @@ def test_rate_follows_the_patterns_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "words"),
     [
-        {"gradual": "blend"},
-        {"freeze": 0.5},
-        {"train": "straight-through", "ramp": 0.0},
-        {"train": "straight-through", "freeze": 1.5},
-        {"patterns": 1},
-        {"patterns": -3},
-        {"rate": -0.1},
+        ({"gradual": "blend"}, "gradual = blend needs train"),
+        ({"freeze": 0.5}, "freeze = 0.5 needs train"),
+        ({"train": "straight-through", "ramp": 0.0}, "ramp = 0.0; expected above 0 to 1"),
+        ({"train": "straight-through", "freeze": 1.5}, "freeze = 1.5; expected 0 to 1"),
+        ({"patterns": 1}, "patterns = 1; expected 0, or at least 2"),
+        ({"patterns": -3}, "patterns = -3; expected 0, or at least 2"),
+        ({"rate": -0.1}, "rate = -0.1; expected 0 or more"),
     ],
     ids=str,
 )
-def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"expected|need"):
+def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
+    """The message names the one that is wrong, and no other."""
+    with pytest.raises(ValueError, match=f"^{words}"):
         Pattern(**options)
+
+
+def test_more_patterns_than_a_kernel_has() -> None:
+    site = Site("conv", "weight", "conv kxk", (2, 2, 3, 3))
+    assert "patterns = 513 are more" in Pattern(patterns=513).refuse(site)
+    assert not Pattern(patterns=512).refuse(site), "4 kernels have 4 patterns at most, which all are kept"
+    weight = normal(2, 2, 3, 3)
+    assert torch.equal(apply(weight, patterns=512) > 0, weight > 0)
 
 
 def test_rate_needs_a_dictionary_for_large_kernels() -> None:

@@ -34,7 +34,8 @@ class Pattern(Scheme, frozen=True):
             layers       one layer after the other, in the network's order.
         ramp: fraction of the stage, above 0 to 1.
         freeze: fraction of the stage after which the signs stay as they are and only magnitudes adapt.
-        patterns: how many different patterns a layer may have (a dictionary, whose indices are stored); 0 for any.
+        patterns: how many different patterns a layer may have (a dictionary, whose indices are stored); 0 for any.  At
+            most 2**(k * k), which are all; a layer of fewer kernels has no more patterns than these, and keeps them all.
         rate: what a bit of a kernel's pattern costs against its squared error in units of scale**2: each kernel takes
             the pattern p with the least |w / scale - p|**2 + rate * -log2 P(p), P being how often the layer has p; only
             weights near zero flip.  About 0.1 makes 3 x 3 patterns a bit shorter, 0 counts errors only.
@@ -55,14 +56,18 @@ class Pattern(Scheme, frozen=True):
     def __post_init__(self) -> None:
         if self.offset is not None and (self.scale != "global" or self.offset <= 0):
             raise ValueError('offset needs scale = "global" and a value above 0')
-        if not 0 < self.ramp <= 1 or not 0 <= self.freeze <= 1:
-            raise ValueError(
-                f"ramp = {self.ramp}, freeze = {self.freeze}; expected above 0 to 1, and 0 to 1, of the stage"
-            )
-        if self.train == "frozen" and (self.gradual != "none" or self.freeze != 1):
-            raise ValueError('gradual and freeze need train = "straight-through"')
-        if self.patterns < 0 or self.patterns == 1 or not 0 <= self.rate < float("inf"):
-            raise ValueError(f"patterns = {self.patterns}, rate = {self.rate}; expected 0 or at least 2, and 0 or more")
+        if not 0 < self.ramp <= 1:
+            raise ValueError(f"ramp = {self.ramp}; expected above 0 to 1, of the stage")
+        if not 0 <= self.freeze <= 1:
+            raise ValueError(f"freeze = {self.freeze}; expected 0 to 1, of the stage")
+        if self.train == "frozen" and self.gradual != "none":
+            raise ValueError(f'gradual = {self.gradual} needs train = "straight-through"')
+        if self.train == "frozen" and self.freeze != 1:
+            raise ValueError(f'freeze = {self.freeze} needs train = "straight-through"')
+        if self.patterns < 0 or self.patterns == 1:
+            raise ValueError(f"patterns = {self.patterns}; expected 0, or at least 2")
+        if not 0 <= self.rate < float("inf"):
+            raise ValueError(f"rate = {self.rate}; expected 0 or more")
 
     @property
     def settles(self) -> float:
@@ -74,6 +79,8 @@ class Pattern(Scheme, frozen=True):
         if len(site.shape) < 3 or all(side == 1 for side in site.shape[2:]):
             return f"its weight {list(site.shape)} ({site.kind}) has no k x k kernel with k > 1"
         size = int(np.prod(site.shape[2:]))
+        if self.patterns > 2**size:
+            return f"a kernel of {size} signs has 2**{size} = {2**size} patterns, patterns = {self.patterns} are more"
         if self.rate and not self.patterns and size > ENUMERABLE:
             return f"rate weighs all patterns of a kernel, which {size} signs have too many of; say patterns = 256, or fewer"
         return ""

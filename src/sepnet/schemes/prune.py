@@ -46,8 +46,10 @@ class Prune(Scheme, frozen=True):
             raise ValueError(f"sparsity = {self.sparsity}; expected 0 <= sparsity < 1")
         if self.quality is not None and not 0 <= self.quality < math.inf:
             raise ValueError(f"quality = {self.quality}; expected 0 or more")
-        if self.rounds < 1 or not 0 < self.ramp <= 1:
-            raise ValueError(f"rounds = {self.rounds}, ramp = {self.ramp}; expected rounds >= 1 and 0 < ramp <= 1")
+        if self.rounds < 1:
+            raise ValueError(f"rounds = {self.rounds}; expected 1 or more")
+        if not 0 < self.ramp <= 1:
+            raise ValueError(f"ramp = {self.ramp}; expected above 0 to 1, of the stage")
 
     @property
     def settles(self) -> float:
