@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from sepnet.networks import build
+
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +29,7 @@ USAGE: dict[str, tuple[str, str]] = {
     "no network": ("inspect", "inspect needs NET"),
     "unknown option": ("inspect lenet5 --shape 1", "No such option"),
     "unknown network": ("inspect lenet6", "unknown network 'lenet6'; did you mean 'lenet5'? choices: "),
+    "network in an .onnx file": ("inspect lenet6", "FILE.onnx (inspect only), FILE.pt2, "),
     "no module": ("inspect no_module:f", "no module 'no_module'"),
     "unknown argument": ("inspect lenet5?colour=3", "colour"),
     "no shape": ("inspect torch.nn:Identity", "does not say its input shape; give it as --input-shape C,H,W"),
@@ -99,6 +102,24 @@ def test_work_that_fails(run: Any, tmp_path: Path, command: str, words: str) -> 
     assert words in ran.error
     assert ran.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["nets", "nets.py"])
+def test_a_module_without_its_function(run: Any, name: str) -> None:
+    Path("nets.py").write_text("def net(): ...\n")
+    for command in (("inspect", name), ("train", "lenet5", "--data", name, "-o", "w")):
+        ran = run(*command)
+        assert ran.code == 2 and "expected nets:FUNCTION" in ran.error and "did you mean" not in ran.error
+
+
+def test_weights_that_nobody_gave_are_told(run: Any) -> None:
+    Path("own_nets.py").write_text("from sepnet.networks import build\n\ndef net(): return build('lenet5')\n")
+    ran = run("evaluate", "own_nets:net", "--data", "digits?holdout=1100", "--json")
+    assert ran.code == 0 and ran.json["n"] == 1100
+    assert ran.err.startswith("note: found no --weights; the score is that of the weights own_nets:net makes, random")
+    save_file(build("lenet5").state_dict(), "w.safetensors")
+    ran = run("evaluate", "own_nets:net", "--weights", "w.safetensors", "--data", "digits?holdout=1100")
+    assert ran.code == 0 and "note" not in ran.err
 
 
 PRUNE = '{ scheme = "prune", sparsity = 0.5 }'

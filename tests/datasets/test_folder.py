@@ -329,7 +329,7 @@ def test_a_folder_by_the_evaluation_transform(tmp_path: Path) -> None:
     assert {image.tobytes() for image in load(f"folder:{tmp_path}?crop=14").test.images[:]} <= by_default
     for options, words in (
         ("resize=16", "found resize=16 without crop"),
-        ("resize=14&crop=16", "no larger than the resized image"),
+        ("resize=14&crop=16", "expected crop to be at most resize"),
         ("resize=16&crop=14&size=14", "found size=14 beside crop"),
         ("crop=big", "found crop='big'"),
         ("crop=0", "found crop=0"),

@@ -61,9 +61,9 @@ def test_small(small: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("size=257", r"found crop=257 and resize=256"),
-        ("size=0", r"found crop=0; expected a number of pixels"),
-        ("size=1.5", r"found crop=1.5"),
+        ("size=257", r"found size=257 and resize=256; expected size to be at most resize"),
+        ("size=0", r"found size=0; expected a number of pixels"),
+        ("size=1.5", r"found size=1.5"),
         ("resize=True", r"found resize=True"),
         ("resize=65537", r"found resize=65537"),
         ("interpolation=nearest", r"found interpolation='nearest'; expected bilinear or bicubic"),

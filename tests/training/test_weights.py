@@ -54,8 +54,10 @@ class _Bomb:
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path, trained: nn.Module) -> None:
     for at, value in enumerate((trained, {"state_dict": trained.state_dict(), "x": _Bomb(tmp_path / "executed")})):
         torch.save(value, tmp_path / f"{at}.pt")
-        with pytest.raises(WeightsError, match=r"expected safetensors, or .pt holding only tensors"):
+        with pytest.raises(WeightsError, match=r"expected safetensors, or .pt holding only tensors") as caught:
             read_weights(tmp_path / f"{at}.pt")
+        assert "it holds a pickled module or other object (" in str(caught.value)
+        assert str(caught.value).endswith("; save model.state_dict()") and "\x1b" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
 
 

@@ -66,13 +66,18 @@ def evaluate(
             score = step(packed, loaded, progress=progress.tick)
     else:
         require_torch("sepnet evaluate a network")
-        from sepnet.networks import build
+        from sepnet.networks import build, is_own
         from sepnet.steps.evaluate_network import evaluate_network
         from sepnet.training.weights import load_into
 
         model = build(target)
         if weights is not None:
             load_into(model, weights)
+        elif is_own(target):
+            terminal.print_error(
+                f"found no --weights; the score is that of the weights {target} makes, random ones unless it loads some",
+                "note",
+            )
         score = evaluate_network(model, load(data, data_dir))
     terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
 

@@ -11,13 +11,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sepnet.core.errors import SepnetError, UsageError
 
-__all__ = ["Spec", "call", "describe", "find_function", "parse", "parse_options", "signature_of"]
+__all__ = ["Spec", "call", "describe", "find_function", "module_here", "parse", "parse_options", "signature_of"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,16 @@ def find_function(spec: Spec, noun: str, error: type[SepnetError]) -> Callable[.
     return found  # type: ignore[no-any-return]
 
 
+def module_here(name: str) -> str | None:
+    """The module of the current directory that `name` means, "nets" or "nets.py", where the function was forgotten.
+
+    >>> module_here("no_such_module") is None
+    True
+    """
+    module = name.removesuffix(".py").replace("/", ".")
+    return module if os.path.isfile(module.replace(".", "/") + ".py") else None
+
+
 def _functions_of(module: Any) -> list[str]:
     """Names that the module itself defines, the imported ones left out; at most 20."""
     home = getattr(module, "__name__", None)
@@ -149,9 +159,16 @@ def _functions_of(module: Any) -> list[str]:
 
 
 def call(
-    function: Callable[..., Any], arguments: Mapping[str, Any], spec: Spec, noun: str, error: type[SepnetError]
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    spec: Spec,
+    noun: str,
+    error: type[SepnetError],
+    given: Collection[str] = (),
 ) -> Any:
     """Call `function(**arguments)`, and turn what goes wrong into one line.
+
+    `given` are arguments that no option of the spec sets: messages leave them out.
 
     Raises:
         UsageError: the arguments do not fit the signature; the message lists those it takes.
@@ -163,7 +180,8 @@ def call(
         try:
             signature.bind(**arguments)
         except TypeError as problem:
-            takes = ", ".join(str(p) for p in signature.parameters.values()) or "no options"
+            parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in given]
+            takes = ", ".join(map(str, parameters)) or "no options"
             raise UsageError(f"{noun} {spec.text!r}: {problem}; {spec.argument or spec.name} takes {takes}") from None
     try:
         return function(**arguments)

@@ -20,7 +20,7 @@ import numpy as np
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import DataError, UnknownNameError, UsageError
 from sepnet.core.registry import Shelf
-from sepnet.core.spec import Spec, call, find_function, parse, signature_of
+from sepnet.core.spec import Spec, call, find_function, module_here, parse, signature_of
 
 __all__ = ["DATASETS", "DatasetLoader", "hold_out", "load"]
 
@@ -64,8 +64,9 @@ def load(spec: str, data_dir: Path | None = None) -> Dataset:
     options = dict(request.options)
     holdout = options.pop("holdout", None)
     loader = _loader(request)
-    options.update(_places(loader, request, options, data_dir))
-    loaded = call(loader, options, request, "data set", DataError)
+    places = _places(loader, request, options, data_dir)
+    named = dataclasses.replace(request, argument=None) if request.name in DATASETS else request
+    loaded = call(loader, {**options, **places}, named, "data set", DataError, given={*places, "data_dir"})
     if not isinstance(loaded, Dataset):
         raise DataError(f"data set {spec!r} returned {type(loaded).__name__}; expected a sepnet.core.dataset.Dataset")
     loaded = dataclasses.replace(loaded, name=spec)
@@ -76,6 +77,10 @@ def _loader(request: Spec) -> DatasetLoader:
     if request.name in DATASETS:
         return DATASETS[request.name]
     if request.argument is None:
+        if module := module_here(request.name):
+            raise UsageError(
+                f"data set {request.text!r}: found a module, and no function of it; expected {module}:FUNCTION"
+            )
         raise UnknownNameError("data set", request.name, [*DATASETS, "package.module:function"])
     return find_function(request, "data set", DataError)
 

@@ -45,7 +45,7 @@ def imagenet_sample(
         UsageError: sizes or names that cannot be.
     """
     mean, std = mean_and_std(normalize)
-    check_crop(resize, size, interpolation)
+    check_crop(resize, size, interpolation, "size")
     folder = Path(data_dir) / "imagenet-sample"
     classes = _classes(folder / "classes.txt")
     images = np.empty((IMAGES, 3, size, size), np.uint8)

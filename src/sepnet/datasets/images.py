@@ -136,13 +136,16 @@ def _resized_centre(image: Image.Image, resize: int, crop: int, interpolation: s
     return image.crop((left, upper, left + crop, upper + crop))
 
 
-def check_crop(resize: Any, crop: Any, interpolation: Any) -> None:
-    """Raise `UsageError` unless 1 <= crop <= resize and the interpolation is one of `INTERPOLATIONS`."""
-    for name, value in (("crop", crop), ("resize", resize)):
+def check_crop(resize: Any, crop: Any, interpolation: Any, option: str = "crop") -> None:
+    """Raise `UsageError` unless 1 <= crop <= resize and the interpolation is one of `INTERPOLATIONS`.
+
+    `option` is what the user calls the crop.
+    """
+    for name, value in ((option, crop), ("resize", resize)):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIDE:
             raise UsageError(f"found {name}={value!r}; expected a number of pixels, 1 to {LARGEST_SIDE}")
     if crop > resize:
-        raise UsageError(f"found crop={crop} and resize={resize}; expected a crop no larger than the resized image")
+        raise UsageError(f"found {option}={crop} and resize={resize}; expected {option} to be at most resize")
     if not isinstance(interpolation, str) or interpolation not in INTERPOLATIONS:
         raise UsageError(f"found interpolation={interpolation!r}; expected {' or '.join(INTERPOLATIONS)}")
 

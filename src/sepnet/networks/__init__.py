@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sepnet.core.errors import MissingExtraError, NetworkError, UnknownNameError, UsageError
 from sepnet.core.network import NetworkFactory
 from sepnet.core.registry import Shelf
-from sepnet.core.spec import Spec, call, find_function, parse
+from sepnet.core.spec import Spec, call, find_function, module_here, parse
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "SOURCES", "brings_weights", "build", "outline"]
+__all__ = ["NETWORKS", "SOURCES", "brings_weights", "build", "is_own", "outline"]
 
 NETWORKS: Shelf[NetworkFactory] = Shelf(
     "network",
@@ -100,7 +100,9 @@ def build(spec: str, **overrides: Any) -> nn.Module:
     request = _parse(spec)
     source = _source(request)
     if source is None and request.argument is None and request.name not in NETWORKS:
-        forms = ("package.module:function", "torchvision:NAME", "timm:NAME", "FILE.pt2")
+        if module := module_here(request.name):
+            raise UsageError(f"network {spec!r}: found a module, and no function of it; expected {module}:FUNCTION")
+        forms = ("package.module:function", "torchvision:NAME", "timm:NAME", "FILE.pt2", "FILE.onnx (inspect only)")
         raise UnknownNameError("network", request.name, [*NETWORKS, *forms])
     try:
         from torch import nn
@@ -148,6 +150,16 @@ def brings_weights(spec: str) -> bool:
     if source == "torchvision":
         return request.options.get("weights") is not None
     return bool(request.options.get("pretrained")) if source == "timm" else bool(source or request.argument)
+
+
+def is_own(spec: str) -> bool:
+    """Whether a network is made by the user's own function, which may load weights or leave them random.
+
+    >>> is_own("nets:small"), is_own("lenet5"), is_own("timm:vit")
+    (True, False, False)
+    """
+    request = _parse(spec)
+    return request.argument is not None and _source(request) is None
 
 
 def _parse(spec: str) -> Spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise WeightsError(f"cannot read weights {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle raises almost anything
-        reason = " ".join(str(error).split())[:200]
+        reason = _reason(error)
         raise WeightsError(
             f"{path} is not a weights file (expected safetensors, or .pt holding only tensors): {reason}"
         ) from error
@@ -44,6 +45,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise WeightsError(f"{path} holds no state dict: found {type(loaded).__name__}, expected names with tensors")
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Why torch or safetensors could not read a file, on one line and without colours."""
+    pickled = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+    if pickled:
+        return f"it holds a pickled module or other object ({pickled[1]}); save model.state_dict()"
+    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())[:200]
 
 
 def load_into(model: nn.Module, path: Path) -> None:
