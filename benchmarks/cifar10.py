@@ -16,15 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from command import ROOT, sepnet
 from machine import RESULTS, save
 
-ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "cifar10"
 
 
@@ -81,16 +78,6 @@ ROWS = {
     },
 }
 TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true", "precision=bfloat16")
-
-
-def sepnet(*arguments: str) -> dict[str, Any]:
-    """Run the command line and return what it prints as JSON."""
-    print("$ sepnet", *arguments, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def float_weights(row: Row, more: list[str]) -> Path:

@@ -12,11 +12,9 @@ the logs beside it.  The recipes were chosen on `mnist?holdout=5000`, without lo
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
+from command import ROOT, sepnet
 from machine import RESULTS, save
 
 from sepnet.core.packed_model import PackedModel
@@ -24,20 +22,9 @@ from sepnet.steps.compress import StageRow
 from sepnet.steps.info import info
 from sepnet.steps.report import stage_chart
 
-ROOT = Path(__file__).parents[1]
 EPOCHS = {"lenet300": 60, "lenet5": 40}
 DEEP_COMPRESSION = {"lenet300": (27_000, 0.0158), "lenet5": (44_000, 0.0074)}
 THREADS = ["--threads", "1"]
-
-
-def sepnet(*arguments: str) -> dict[str, Any]:
-    """Run the command line and return what it prints as JSON."""
-    print("$ sepnet", *arguments, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def main(name: str, *only: str) -> None:
