@@ -9,9 +9,9 @@ import pytest
 
 from sepnet.cli.log import TrainingLog, check_log
 from sepnet.cli.terminal import Progress
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import OutputError
 from sepnet.steps.compress import StageRow
-from sepnet.training.fit import EpochLog
 
 
 def epoch(at: int, seconds: float = 1.0) -> EpochLog:

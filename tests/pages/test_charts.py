@@ -7,9 +7,15 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sepnet.core.coded_tensor import CodedTensor
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.patterns import patterns
-from sepnet.pages.curve import Epoch, learning_curve
+from sepnet.pages.curve import learning_curve
 from sepnet.pages.patterns import pattern_pictures, pattern_section
+
+
+def epoch(stage: str, loss: float, train_top1: float, top1: float | None = None) -> EpochLog:
+    return EpochLog(stage, 1, 0.1, loss, train_top1, 9.0, top1)
+
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -19,8 +25,8 @@ def points(line: ElementTree.Element) -> list[tuple[float, float]]:
 
 
 def test_the_curve_falls_and_rises_where_the_numbers_do() -> None:
-    epochs = [Epoch("a < b", 2.0 - 0.1 * at, 0.3 + 0.04 * at, 0.25 + 0.04 * at) for at in range(10)]
-    epochs += [Epoch("second", 0.9 - 0.1 * at, 0.8, None) for at in range(3)]
+    epochs = [epoch("a < b", 2.0 - 0.1 * at, 0.3 + 0.04 * at, 0.25 + 0.04 * at) for at in range(10)]
+    epochs += [epoch("second", 0.9 - 0.1 * at, 0.8, None) for at in range(3)]
     drawn = ElementTree.fromstring(learning_curve(epochs))
     loss, train, validation = (points(line) for line in drawn.iter(f"{SVG}polyline"))
     assert [len(loss), len(train), len(validation)] == [13, 13, 10]
@@ -32,8 +38,8 @@ def test_the_curve_falls_and_rises_where_the_numbers_do() -> None:
 
 
 def test_a_single_epoch_or_equal_values_are_no_curve_to_fall_over() -> None:
-    assert learning_curve([]) == learning_curve([Epoch("a", 1.0, 0.5)]) == ""
-    for flat in (Epoch("a", 0.0, 1.0), Epoch("a", 1.0, 0.0)):
+    assert learning_curve([]) == learning_curve([epoch("a", 1.0, 0.5)]) == ""
+    for flat in (epoch("a", 0.0, 1.0), epoch("a", 1.0, 0.0)):
         assert "nan" not in learning_curve([flat] * 3) and "validation" not in learning_curve([flat] * 3)
 
 

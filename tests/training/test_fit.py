@@ -14,13 +14,14 @@ from torch import nn
 from torch.nn import functional
 
 from sepnet.core.dataset import Dataset, Split
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import NetworkError
 from sepnet.core.progress import Tick, silent
 from sepnet.core.score import Score
 from sepnet.core.train_options import TrainOptions
 from sepnet.steps.evaluate_network import evaluate_network
 from sepnet.steps.train import Trained, train
-from sepnet.training.fit import EpochLog, Fit, check_classes, learning_rate, score
+from sepnet.training.fit import Fit, check_classes, learning_rate, score
 
 Make = Callable[..., nn.Module]
 OPTIONS = TrainOptions(lr=0.02, batch=16, shift=1, weight_decay=1e-4, label_smoothing=0.1)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sepnet.core.dataset import Dataset
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import RecipeError
 from sepnet.core.progress import silent
 from sepnet.core.train_options import TrainOptions, train_options
@@ -20,7 +21,7 @@ from sepnet.steps.train import train
 from sepnet.training.average import WeightAverage, measure_norms
 from sepnet.training.batches import Batches
 from sepnet.training.checkpoint import Checkpoint
-from sepnet.training.fit import EpochLog, Fit
+from sepnet.training.fit import Fit
 
 Make = Callable[..., nn.Module]
 PLAIN = TrainOptions(lr=0.05, batch=16)

@@ -17,8 +17,8 @@ from sepnet.core.progress import is_first
 from sepnet.core.score import Score
 
 if TYPE_CHECKING:
+    from sepnet.core.epoch_log import EpochLog
     from sepnet.steps.compress import StageRow
-    from sepnet.training.fit import EpochLog
 
 __all__ = ["TrainingLog", "check_log"]
 

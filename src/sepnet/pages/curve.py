@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-__all__ = ["Epoch", "learning_curve"]
+from sepnet.core.epoch_log import EpochLog
+
+__all__ = ["learning_curve"]
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 700, 260, 46, 46, 22, 30
 LOSS, TRAIN, VALIDATION = "#c2571a", "#2f6fde", "#2e8b57"
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """A point of the curve: top-1 are fractions; `top1` is on validation images, if any were kept out."""
-
-    stage: str
-    train_loss: float
-    train_top1: float
-    top1: float | None = None
-
-
-def learning_curve(epochs: Sequence[Epoch]) -> str:
+def learning_curve(epochs: Sequence[EpochLog]) -> str:
     """An SVG: loss on the left axis, from 0; accuracy on the right one, in percent; a line where a stage begins.
 
-    >>> learning_curve([Epoch("a", 1.0, 0.5), Epoch("a", 0.5, 0.75), Epoch("b", 0.4, 0.8)]).count("<polyline")
+    >>> epochs = [EpochLog("a", 1, 0.1, 1.0, 0.5, 9.0), EpochLog("a", 2, 0.1, 0.5, 0.75, 9.0)]
+    >>> learning_curve(epochs).count("<polyline")
     2
     """
     if len(epochs) < 2:

@@ -9,16 +9,16 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
 from sepnet.core.recipe_text import recipe_text
 from sepnet.core.rewrite import RewriteRow
-from sepnet.pages.curve import Epoch, learning_curve
+from sepnet.pages.curve import learning_curve
 from sepnet.pages.page import page, table
 from sepnet.pages.patterns import pattern_section
 from sepnet.steps.compress import StageRow
 from sepnet.steps.info import FileReport
-from sepnet.training.fit import EpochLog
 
 __all__ = ["stage_chart", "write_report"]
 
@@ -33,7 +33,7 @@ def write_report(
     epochs: Sequence[EpochLog] = (),
 ) -> None:
     """Write the report.  It loads nothing from anywhere."""
-    curve = learning_curve([Epoch(log.stage, log.train_loss, log.train_top1, log.top1) for log in epochs])
+    curve = learning_curve(epochs)
     first, last = rows[0], rows[-1]
     drop = 100 * (first.top1 - last.top1)
     change = f"{abs(drop):.2f} points {'lost' if drop > 0 else 'gained'}" if abs(drop) >= 0.005 else "no accuracy lost"

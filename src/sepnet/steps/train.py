@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from sepnet.core.dataset import Dataset
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import UsageError
 from sepnet.core.progress import Progress, silent
 from sepnet.core.score import Score
 from sepnet.core.train_options import TrainOptions
 from sepnet.training.checkpoint import Checkpoint
-from sepnet.training.fit import EpochLog, Fit, check_classes, score
+from sepnet.training.fit import Fit, check_classes, score
 from sepnet.training.weights import check_finite
 
 __all__ = ["Trained", "train"]

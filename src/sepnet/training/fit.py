@@ -8,7 +8,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from sepnet.core.dataset import Dataset, Split
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import NetworkError
 from sepnet.core.progress import Progress, Tick
 from sepnet.core.score import Score, score_batches
@@ -26,27 +26,7 @@ from sepnet.training.average import Best, WeightAverage, measure_norms
 from sepnet.training.batches import Batches, eval_batches
 from sepnet.training.parallel import team
 
-__all__ = ["EpochLog", "Fit", "check_classes", "score"]
-
-
-@dataclass(frozen=True)
-class EpochLog:
-    """One line of a training log.
-
-    Attributes:
-        lr: the last step's.
-        train_loss, train_top1: means over the epoch as it was trained (augmented, the network changing).
-        seconds: wall time.
-        top1: on the validation images, if the options leave some out of training.
-    """
-
-    stage: str
-    epoch: int
-    lr: float
-    train_loss: float
-    train_top1: float
-    seconds: float
-    top1: float | None = None
+__all__ = ["Fit", "check_classes", "score"]
 
 
 class Fit:
