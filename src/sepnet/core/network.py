@@ -31,8 +31,19 @@ NetworkFactory = Callable[..., Any]
 """A catalogue entry: keyword arguments (num_classes, in_channels, ...) to a torch module."""
 
 
+class _Sized:
+    """What has params has bytes."""
+
+    params: int
+
+    @property
+    def bytes(self) -> int:
+        """Size at float32, 4 bytes a parameter."""
+        return 4 * self.params
+
+
 @dataclass(frozen=True)
-class LayerReport:
+class LayerReport(_Sized):
     """One layer, that is one module that owns parameters.
 
     Attributes:
@@ -57,14 +68,9 @@ class LayerReport:
     counted: bool = True
     note: str = ""
 
-    @property
-    def bytes(self) -> int:
-        """Size at float32, 4 bytes a parameter."""
-        return 4 * self.params
-
 
 @dataclass(frozen=True)
-class KindTotal:
+class KindTotal(_Sized):
     """Sum over the layers of one kind."""
 
     kind: Kind
@@ -73,14 +79,9 @@ class KindTotal:
     macs: int
     activation_bytes: int = 0
 
-    @property
-    def bytes(self) -> int:
-        """Size at float32, 4 bytes a parameter."""
-        return 4 * self.params
-
 
 @dataclass(frozen=True)
-class BlockTotal:
+class BlockTotal(_Sized):
     """Sum over the layers whose paths begin alike; `name` is that beginning."""
 
     name: str
@@ -88,11 +89,6 @@ class BlockTotal:
     params: int
     macs: int
     activation_bytes: int = 0
-
-    @property
-    def bytes(self) -> int:
-        """Size at float32, 4 bytes a parameter."""
-        return 4 * self.params
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.core.scheme import Scheme, Site
 from sepnet.schemes.pattern_choice import ENUMERABLE, PatternChoice
-from sepnet.schemes.pattern_training import FrozenPattern, Schedule, StraightThroughPattern, mean_magnitude
+from sepnet.schemes.pattern_training import SCALED_BY, FrozenPattern, Schedule, StraightThroughPattern, mean_magnitude
 
 __all__ = ["Pattern"]
 
@@ -98,7 +98,7 @@ class Pattern(Scheme, frozen=True):
         if self.train == "frozen":
             positive = weight > 0 if choice is None else choice(weight, scale) > 0
             return FrozenPattern(positive, scale, trainable=self.scale != "global")
-        place = next((at for at, peer in enumerate(peers) if peer is weight or peer.data_ptr() == weight.data_ptr()), 0)
+        place = next((at for at, peer in enumerate(peers) if peer.data_ptr() == weight.data_ptr()), 0)
         schedule = Schedule(self.gradual, self.ramp, self.freeze, place / max(1, len(peers)))
         return StraightThroughPattern(weight, scale, self.scale, schedule, choice)
 
@@ -108,5 +108,5 @@ class Pattern(Scheme, frozen=True):
             signs, scale = state.signs > 0, state.scale.detach()
         else:
             signs, scale = weight > 0, mean_magnitude(weight, self.scale)
-        kept = scale.reshape(scale.shape[: {"global": 0, "layer": 0, "filter": 1, "kernel": 2}[self.scale]])
+        kept = scale.reshape(scale.shape[: SCALED_BY[self.scale]])
         return CodedTensor(name, signs.numpy().astype(np.int64), "sign", schemes, Half.of(kept.numpy()))

@@ -10,7 +10,11 @@ from torch import nn
 
 from sepnet.schemes.pattern_choice import PatternChoice
 
-__all__ = ["FrozenPattern", "Schedule", "StraightThroughPattern", "mean_magnitude"]
+__all__ = ["SCALED_BY", "FrozenPattern", "Schedule", "StraightThroughPattern", "mean_magnitude"]
+
+
+SCALED_BY = {"global": 0, "layer": 0, "filter": 1, "kernel": 2}
+"""How many of a weight's first dimensions its magnitudes have."""
 
 
 def mean_magnitude(weight: torch.Tensor, scale: str) -> torch.Tensor:
@@ -19,8 +23,7 @@ def mean_magnitude(weight: torch.Tensor, scale: str) -> torch.Tensor:
     >>> mean_magnitude(torch.tensor([[1.0, -3.0], [0.0, 2.0]]), "filter").flatten().tolist()
     [2.0, 1.0]
     """
-    first = {"global": 0, "layer": 0, "filter": 1, "kernel": 2}[scale]
-    return weight.abs().mean(dim=tuple(range(first, weight.ndim)), keepdim=True)
+    return weight.abs().mean(dim=tuple(range(SCALED_BY[scale], weight.ndim)), keepdim=True)
 
 
 class FrozenPattern(nn.Module):

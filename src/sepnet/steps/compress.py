@@ -15,6 +15,7 @@ from torch import nn
 from sepnet.codecs import find
 from sepnet.core.choices import Tried, settle
 from sepnet.core.dataset import Dataset
+from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
 from sepnet.core.network import NetworkReport
@@ -31,7 +32,7 @@ from sepnet.runtimes import RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
 from sepnet.schemes import SCHEMES
 from sepnet.training.checkpoint import Checkpoint
-from sepnet.training.fit import EpochLog, Fit, check_classes
+from sepnet.training.fit import Fit, check_classes
 from sepnet.training.fit import score as torch_score
 from sepnet.training.parametrized import ParametrizedNetwork, sites
 from sepnet.training.rewriting import RewrittenNetwork, copied, rewrite_network
@@ -234,7 +235,6 @@ class _Work:
                 checkpoint.save(stage=index, model=state, fit=fit.state(), rows=rows, epochs=epochs)
 
         fit.run(progress, after_epoch)
-        self.network.advance(stage.start, 1.0)
 
     def add_row(self, row: StageRow, on_row: Callable[[StageRow], None]) -> None:
         """Append a row, unless a resumed run has it already; show it either way."""
