@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from sepnet.core.dataset import Dataset, Split
@@ -60,7 +62,7 @@ class Fit:
         self.device = torch.device(device)
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.model, self.options, self.epochs, self.stage = self._placed(model), options, epochs, stage
-        self.teacher = self._placed(copy.deepcopy(teacher)) if teacher is not None and options.distill else None
+        self.teacher = _eased(teacher).to(self.device) if teacher is not None and options.distill else None
         self.data = hold_out(data, options.validation) if options.validation else data
         self.batches = Batches(self.data, options, seed)
         self.seed, self.advance, self.settled = seed, advance, settled
@@ -187,7 +189,8 @@ class Fit:
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            wanted = functional.log_softmax(self._forward(self.teacher, mixed.images) / _TEMPERATURE, dim=1)
+            images = mixed.images.contiguous(memory_format=torch.channels_last)
+            wanted = functional.log_softmax(self._forward(self.teacher, images) / _TEMPERATURE, dim=1)
         found = functional.log_softmax(logits / _TEMPERATURE, dim=1)
         match = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * _TEMPERATURE**2
         return (1 - self.options.distill) * loss + self.options.distill * match
@@ -208,6 +211,14 @@ class Fit:
 
 
 _TEMPERATURE = 4.0
+
+
+def _eased(teacher: nn.Module) -> nn.Module:
+    """A copy that computes the same in less time: batch norms folded into convolutions where tracing finds them."""
+    still = copy.deepcopy(teacher).eval()
+    with contextlib.suppress(Exception):  # whatever cannot be traced computes as it is
+        still = fuse(still)
+    return still.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def hash_seed(seed: int, epoch: int) -> int:
