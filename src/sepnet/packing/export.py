@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from sepnet.core.errors import MissingExtraError, NetworkError
-from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, rename, simplify
+from sepnet.packing.fold import drop_defaults, find_norms, fold, simplify
 from sepnet.packing.graph import ExportedGraph
+from sepnet.packing.lift import call, check_standard, finish, lift_weights
 
 __all__ = ["export_graph"]
 
@@ -35,15 +36,15 @@ def export_graph(model: nn.Module, input_shape: Sequence[int]) -> ExportedGraph:
     proto = _export(_Whole(still).eval(), tuple(input_shape))
     state = still.state_dict(keep_vars=True)
     names, tied = set(state), _tied(state)
-    _call(proto.graph, {f"whole.{name}": tied.get(name, name) for name in state})
-    _lift_weights(proto, names)
+    call(proto.graph, {f"whole.{name}": tied.get(name, name) for name in state})
+    lift_weights(proto, names)
     proto = _optimize(proto)
-    _check_standard(proto)
+    check_standard(proto)
     simplify(proto)
     norms = tuple(fold(proto, norm) for norm in find_norms(proto, names))
     simplify(proto)
     drop_defaults(proto)
-    used = _finish(proto, names)
+    used = finish(proto, names)
     return ExportedGraph(proto.SerializeToString(), used, norms, tied)
 
 
@@ -107,84 +108,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _lift_weights(proto: Any, names: set[str]) -> None:
-    """Turn the weights into graph inputs, so that no optimization can look at their values.
-
-    A packed file gives a graph float32 and int64; what the network has in another type is cast to it where it is used.
-    """
-    import onnx
-
-    weights = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.name in names}
-    rest = [tensor for tensor in proto.graph.initializer if tensor.name not in names]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(rest)
-    for name, tensor in weights.items():
-        floats = (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-        given = (
-            onnx.TensorProto.FLOAT if tensor.data_type in (*floats, onnx.TensorProto.FLOAT) else onnx.TensorProto.INT64
-        )
-        if tensor.data_type != given:
-            rename(proto.graph, {name: f"{name}:cast"})
-            cast = onnx.helper.make_node("Cast", [name], [f"{name}:cast"], to=tensor.data_type)
-            proto.graph.node.insert(0, cast)
-        proto.graph.input.append(onnx.helper.make_tensor_value_info(name, given, list(tensor.dims)))
-
-
-def _check_standard(proto: Any) -> None:
-    """Raise `NetworkError` for operators that only one runtime knows."""
-    nodes = [node for graph in graphs(proto.graph) for node in graph.node]
-    strange = {f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in ("", "ai.onnx")}
-    if strange:
-        raise NetworkError(f"the network needs operators that are not standard ONNX: {', '.join(sorted(strange))}")
-
-
 def _optimize(proto: Any) -> Any:
     import onnxscript.optimizer
 
     with _quiet():
         return onnxscript.optimizer.optimize(proto, onnx_shape_inference=True)
-
-
-def _finish(proto: Any, names: set[str]) -> frozenset[str]:
-    """Drop the lifted inputs and everything that only people read; give values short names."""
-    inputs = [value for value in proto.graph.input if value.name not in names]
-    used = frozenset(names & reads(proto.graph).keys())
-    del proto.graph.input[:]
-    proto.graph.input.extend(inputs)
-    _call(proto.graph, {name: name for name in names})
-    for graph in graphs(proto.graph):
-        for field in ("value_info", "metadata_props"):
-            del getattr(graph, field)[:]
-        for node in graph.node:
-            node.name = node.doc_string = ""
-            del node.metadata_props[:]
-        for value in (*graph.input, *graph.output):
-            del value.metadata_props[:]
-            for side in value.type.tensor_type.shape.dim:
-                if side.dim_param:
-                    side.dim_param = "n"
-        graph.name, graph.doc_string = "n", ""
-    proto.doc_string = proto.producer_name = proto.producer_version = ""
-    del proto.metadata_props[:]
-    return used
-
-
-def _call(graph: Any, weights: Mapping[str, str]) -> None:
-    """Give the weights the names they shall have, and all other values short ones."""
-    short, taken = dict(weights), set(weights.values())
-
-    def call(name: str, word: str) -> None:
-        while word in taken:
-            word += "_"
-        short.setdefault(name, word)
-
-    for values, word in ((graph.input, "input"), (graph.output, "output")):
-        for at, value in enumerate(value for value in values if value.name not in weights):
-            call(value.name, f"{word}{at or ''}")
-    for part in graphs(graph):
-        for value in (*part.input, *part.initializer):
-            call(value.name, f"k{len(short) - len(weights)}")
-        for node in part.node:
-            for name in filter(None, node.output):
-                call(name, f"v{len(short) - len(weights)}")
-    rename(graph, short)
