@@ -33,6 +33,12 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {"bits": 4, "per": "filter"},
         {"bits": 8, "per": "filter"},
     ),
+    "rate": (
+        {"price": 0.0},
+        {"price": 1.0},
+        {"price": 0.01, "bits": 2},
+        {"price": 0.01, "bits": 8, "dead_zone": 0.05, "ramp": 0.5},
+    ),
     "share": ({"bits": 1}, {"bits": 2}, {"bits": 5}, {"bits": 8}, {"bits": 3, "rounds": 0}),
     "pattern": (
         {"scale": "global"},

@@ -296,3 +296,21 @@ def test_another_teacher_changes_the_result_and_must_fit(data: Dataset, trained:
     assert own == same != other
     with pytest.raises(NetworkError, match="outputs"):
         compress_step(trained, RECIPE, data, report, teacher=nn.Sequential(nn.Flatten(), nn.Linear(64, 7)))
+
+
+def test_a_price_makes_the_file_smaller(trained: nn.Module, data: Dataset, quick_export: None) -> None:
+    sizes = []
+    for price in (0.0, 20.0):
+        chain = ({"scheme": "prune", "sparsity": 0.5}, {"scheme": "rate", "price": price, "bits": 4})
+        recipe = Recipe(
+            "rate",
+            (Rule(chain, ("fc1",)), Rule(({"scheme": "rate", "price": price},), ("conv", "stem", "fc2"))),
+            Rest((), ({"scheme": "rate", "price": price, "bits": 8},)),
+            (Stage("pruned", ("prune",), 1), Stage("rate", ("rate",), 3)),
+            {"lr": 0.02, "batch": 16},
+            name="test",
+        )
+        packed = sepnet.compress(trained, recipe, data)
+        assert packed.rows[-1].top1 > 0.9
+        sizes.append(sum(sum(entry.bytes) for entry in packed.header.tensors))
+    assert sizes[1] < 0.8 * sizes[0]

@@ -199,3 +199,17 @@ def test_score_leaves_the_mode(data: Dataset, network: Make) -> None:
     assert model.training and state_bytes(model) == before
     score(model.eval(), data, data.test)
     assert not model.training
+
+
+def test_a_penalty_moves_the_weights_and_is_not_logged(data: Dataset, network: Make) -> None:
+    logs: list[list[EpochLog]] = []
+    weights = []
+    for strength in (None, 0.0, 1.0):
+        model, log = network(), []
+        penalty = (lambda: None) if strength is None else (lambda: strength * model.fc1.weight.abs().sum() * 1e-3)  # noqa: B023
+        Fit(model, data, OPTIONS, 1, 0, "s", penalty=penalty).run(silent, log.append)
+        logs.append(log)
+        weights.append(model.fc1.weight.detach().abs().sum().item())
+    assert weights[0] == weights[1] > weights[2]
+    assert logs[0][0].train_loss == logs[1][0].train_loss
+    assert logs[2][0].train_loss == pytest.approx(logs[0][0].train_loss, rel=0.2)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Advancing", "Scheme", "Site", "make_scheme"]
+__all__ = ["Advancing", "Penalizing", "Scheme", "Site", "make_scheme"]
 
 SchemeType = TypeVar("SchemeType", bound="Scheme")
 
@@ -56,6 +56,14 @@ class Advancing(Protocol):
 
     def advance(self, weight: torch.Tensor, time: float) -> None:
         """Be as at `time`, 0 to 1 of the stage; `weight` is the one before the parametrization.  Never goes back."""
+
+
+@runtime_checkable
+class Penalizing(Protocol):
+    """A parametrization that adds to the loss."""
+
+    def penalty(self, weight: torch.Tensor) -> torch.Tensor:
+        """A number, in nats, for the gradient of a step; `weight` is what the parametrization gets."""
 
 
 class Scheme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

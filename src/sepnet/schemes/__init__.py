@@ -11,6 +11,7 @@ SCHEMES: Shelf[type[Scheme]] = Shelf(
         "keep": "sepnet.schemes.keep:Keep",
         "prune": "sepnet.schemes.prune:Prune",
         "linear": "sepnet.schemes.linear:Linear",
+        "rate": "sepnet.schemes.rate:Rate",
         "share": "sepnet.schemes.share:Share",
         "pattern": "sepnet.schemes.pattern:Pattern",
     },

@@ -220,6 +220,7 @@ class _Work:
             self.teacher,
             self.network.settled(stage.start),
             self.device,
+            self.network.penalty,
         )
         if self._saved_fit is not None and checkpoint is not None:
             with checkpoint.loading():

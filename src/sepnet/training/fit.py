@@ -44,6 +44,7 @@ class Fit:
         teacher: the network whose outputs `distill` matches.
         settled: the time from which `advance` changes no more how the network computes; the best epoch is looked for after it.
         device: where to compute; the network is there until `run` is over, then on the processor again.
+        penalty: called for every step; what it returns, if anything, is added to the loss that is minimized (not to the logged one).
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class Fit:
         teacher: nn.Module | None = None,
         settled: float = 0.0,
         device: str = "cpu",
+        penalty: Callable[[], torch.Tensor | None] = lambda: None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device, self.penalty = torch.device(device), penalty
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.model, self.options, self.epochs, self.stage = self._placed(model), options, epochs, stage
         self.teacher = _eased(teacher).to(self.device) if teacher is not None and options.distill else None
@@ -148,7 +150,8 @@ class Fit:
                 f"stage {self.stage!r}: every weight is frozen, there is nothing to train; say epochs = 0"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.team.backward(loss, len(logits), len(images))
+        extra = self.penalty()
+        self.team.backward(loss if extra is None else loss + extra, len(logits), len(images))
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model)

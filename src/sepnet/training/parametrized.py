@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from sepnet.core.coded_tensor import CodedTensor, float_codes
 from sepnet.core.network import NetworkReport
 from sepnet.core.plan import Plan, PlannedWeight
-from sepnet.core.scheme import Advancing, Scheme, Site
+from sepnet.core.scheme import Advancing, Penalizing, Scheme, Site
 from sepnet.schemes.keep import Keep
 
 __all__ = ["ParametrizedNetwork", "sites", "tied_names"]
@@ -104,6 +104,18 @@ class ParametrizedNetwork:
             if isinstance(state, Advancing) and scheme in names:
                 state.advance(self._original(name), time)
 
+    def penalty(self) -> torch.Tensor | None:
+        """What the schemes that have started add to the loss of a step; None if none does."""
+        total = None
+        for name in dict.fromkeys(name for (name, _), state in self._states.items() if isinstance(state, Penalizing)):
+            value = self._original(name)
+            for state in self._chain(name):
+                if isinstance(state, Penalizing):
+                    cost = state.penalty(value)
+                    total = cost if total is None else total + cost
+                value = state(value)
+        return total
+
     def settled(self, names: Iterable[str]) -> float:
         """The fraction of a stage that starts `names` after which the weights are computed as they will be in the end."""
         return max((s.settles for weight in self.plan.weights for s in weight.schemes if s.name in names), default=0.0)
@@ -156,7 +168,12 @@ class ParametrizedNetwork:
         return value
 
     def _original(self, name: str) -> torch.Tensor:
-        layer, _, parameter = name.rpartition(".")
-        original = self.model.get_submodule(layer).parametrizations[parameter].original  # type: ignore[union-attr, index]
+        original = self._chain(name).original
         assert isinstance(original, torch.Tensor)
         return original
+
+    def _chain(self, name: str) -> parametrize.ParametrizationList:
+        layer, _, parameter = name.rpartition(".")
+        chain = self.model.get_submodule(layer).parametrizations[parameter]  # type: ignore[index]
+        assert isinstance(chain, parametrize.ParametrizationList)
+        return chain
