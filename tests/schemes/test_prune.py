@@ -190,3 +190,15 @@ def test_sparsity_in_the_file_is_the_one_asked_for() -> None:
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|exactly one"):
         Prune(**options)
+
+
+def test_a_mask_whose_channels_are_last_goes_on() -> None:
+    weight = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    scheme = Prune(sparsity=0.5, schedule="cubic", ramp=1.0)
+    masks = []
+    for form in (torch.contiguous_format, torch.channels_last):
+        mask = scheme.attach(weight, []).to(memory_format=form)
+        mask.advance(weight.to(memory_format=form), 0.5)
+        mask.advance(weight.to(memory_format=form), 1.0)
+        masks.append(mask(weight))
+    assert torch.equal(*masks) and int((masks[0] == 0).sum()) == weight.numel() // 2

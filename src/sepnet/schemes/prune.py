@@ -110,7 +110,9 @@ class PruneMask(nn.Module):
         magnitude = torch.where(self.mask > 0, weight.detach().abs(), -1.0)
         zeros = round(wanted * magnitude.numel())
         order = magnitude.flatten().argsort(stable=True)
-        self.mask.view(-1)[order] = (torch.arange(len(order)) >= zeros).to(self.mask.dtype)
+        mask = torch.ones(len(order), dtype=self.mask.dtype, device=self.mask.device)
+        mask[order[:zeros]] = 0
+        self.mask.copy_(mask.reshape(self.mask.shape))
         self.sparsity[1] = wanted
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
