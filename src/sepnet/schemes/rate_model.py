@@ -87,9 +87,13 @@ class CodeModel(nn.Module):
 
     @torch.no_grad()
     def slope(self, units: torch.Tensor) -> torch.Tensor:
-        """Bits that a unit more of magnitude takes, at the magnitudes of `units`, weight / step; at least 0, signed like them."""
+        """What moving `units`, weight / step, towards 0 saves, in bits a unit; signed like them.
+
+        All the bits of the code over its distance u from 0, so that large weights feel what being there costs too: those
+        of a 1 below 1, and beyond it (bits of a 1) / u + (bits of one more) (1 - 1 / u).
+        """
         flat = by_rows(units)
-        above = flat.abs().floor_().clamp_max_(1.0)
+        beyond = flat.abs().clamp_min_(1.0).reciprocal_().neg_().add_(1.0)
         slope = self.bits_of_a_one().clamp_min_(0.0)
-        slope.lerp_(self.bits_of_one_more().expand_as(slope), above).copysign_(flat)
+        slope.lerp_(self.bits_of_one_more().expand_as(slope), beyond).copysign_(flat)
         return slope.reshape(units.shape)
