@@ -10,7 +10,7 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train: dict[str, Any] = {}
 
 
-_LATER = ("rewrite", "holdout")
+_LATER = ("rewrite", "holdout", "units")
 """Keys of a recipe that came later: digests, which packed files name, are without them while they have their default."""
 
 
@@ -74,6 +74,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         holdout: how many training images, the last ones, decide between the values of options given as
             `{ try = [A, B, ...] }`; they are scored right after the schemes have started, before any fine-tuning.
             0 for a fifth of the training images, at most 5,000.
+        units: what the file does with hidden units, without changing the outputs: `kept` as they are trained; `cleared`: zeros for
+            all that leads only to units that nothing reads; `sorted`: cleared, and those with most weights first.
     """
 
     title: str
@@ -85,6 +87,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     rewrite: Chain = ()
     holdout: int = 0
+    units: Literal["kept", "cleared", "sorted"] = "kept"
 
     @property
     def stage_names(self) -> tuple[str, ...]:

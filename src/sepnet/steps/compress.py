@@ -14,6 +14,7 @@ from torch import nn
 
 from sepnet.codecs import find
 from sepnet.core.choices import Tried, settle
+from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import RecipeError, SepnetError, UsageError
@@ -27,6 +28,7 @@ from sepnet.core.rewrite import RewriteRow
 from sepnet.core.score import Score
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
+from sepnet.packing.hidden_units import arrange
 from sepnet.packing.pack import PackInput, pack
 from sepnet.runtimes import RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
@@ -307,10 +309,14 @@ class _Work:
                 "seed": self.seed,
             },
         )
-        return pack(about, self.graph, self.network.state(), self.network.coded(), self.network.code_anew, codecs)
+        coded = self._coded("packed" if codecs is None else "")
+        return pack(about, self.graph, self.network.state(), coded, self.network.code_anew, codecs)
+
+    def _coded(self, stage: str) -> list[CodedTensor]:
+        return arrange(self.graph, self.network.coded(), self.recipe.units if stage == "packed" else "kept")
 
     def _row(self, stage: str, packed: PackedModel, top1: float) -> StageRow:
-        kept = sum(tensor.kept for tensor in self.network.coded())
+        kept = sum(tensor.kept for tensor in self._coded(stage))
         return StageRow(stage, kept / max(1, self.report.params), packed.bytes, packed.ratio, top1, self._ms(packed))
 
     def _ms(self, packed: PackedModel) -> float:
