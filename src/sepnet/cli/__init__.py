@@ -2,7 +2,8 @@
 
 from sepnet.cli import inspect_command  # isort: skip  (the order of the imports is the order in --help)
 from sepnet.cli import network_commands  # isort: skip
+from sepnet.cli import pack_command  # isort: skip
 from sepnet.cli import file_commands
 from sepnet.cli.app import app, main
 
-__all__ = ["app", "file_commands", "inspect_command", "main", "network_commands"]
+__all__ = ["app", "file_commands", "inspect_command", "main", "network_commands", "pack_command"]

@@ -96,6 +96,7 @@ class CodedTensor:
         codebook: the numbers that codes index, for values "codebook".
         value_exponent: power of two of float16 values.
         codec: a codec's name, or "auto" for the smallest.
+        dtype: the type that the numbers had and a state dict shall have, "" for what `restore` gives; see docs/format.md.
 
     >>> CodedTensor("w", np.array([[-3, 0, 2]]), "integer", ("linear",), Half.of(np.float32(0.5))).restore().tolist()
     [[-1.5, 0.0, 1.0]]
@@ -109,6 +110,7 @@ class CodedTensor:
     codebook: Half | None = None
     value_exponent: int = 0
     codec: str = "auto"
+    dtype: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:

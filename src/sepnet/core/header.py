@@ -39,6 +39,7 @@ class TensorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     scale_exponent: Exponent = 0
     value_exponent: Exponent = 0
     codebook: Count = 0
+    dtype: str = ""
 
     @property
     def elements(self) -> int:

@@ -1,23 +1,49 @@
-"""safetensors: the state dict in float32, for the user's own class and for everybody else."""
+"""safetensors: the state dict, in float32 unless it came in another type, for the user's own class and for everybody else."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import save
 
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
+from sepnet.packing.dtypes import BFLOAT16, as_stored, rounded_to_bfloat16, stored_types
 from sepnet.packing.restore import state_dict
 
 __all__ = ["export"]
 
 
 def export(model: PackedModel, path: Path) -> None:
-    """Write a state dict that a strict `load_state_dict` of the original class takes."""
-    state = {name: np.asarray(array, order="C") for name, array in state_dict(model).items()}
+    """Write a state dict that a strict `load_state_dict` of the original class takes.
+
+    Tensors that came in another type than float32 and int64 get it back.
+    """
+    state: dict[str, npt.NDArray[Any]] = dict(state_dict(model))
     if "__metadata__" in state:
         raise FormatError("a tensor is called '__metadata__', which safetensors keeps for itself")
-    write_bytes(path, save(state))
+    types = stored_types(model)
+    for name, dtype in types.items():
+        typed = as_stored(name, state[name], dtype)
+        state[name] = rounded_to_bfloat16(typed) if dtype == BFLOAT16 else typed
+    data = save({name: np.asarray(array, order="C") for name, array in state.items()})
+    write_bytes(path, _with_bfloat16(data, [name for name, dtype in types.items() if dtype == BFLOAT16]))
+
+
+def _with_bfloat16(data: bytes, names: Collection[str]) -> bytes:
+    """The file with the type of some tensors, which numpy could only give as 16-bit integers, said right in its header."""
+    if not names:
+        return data
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = msgspec.json.decode(data[8:start])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]

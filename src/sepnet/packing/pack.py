@@ -29,7 +29,7 @@ class PackInput:
 
     network: str
     params: int
-    input: InputSpec
+    input: InputSpec | None
     classes: tuple[str, ...] = ()
     made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -113,10 +113,14 @@ def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: 
 def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTensor:
     """Multiply a coded weight by one factor a filter; codes stay, the scales change (floats are coded anew).
 
+    Factors that are all 1, of a norm whose weight was folded before it was coded, change nothing.
+
     >>> weight = CodedTensor("w", np.array([[1, 0], [-1, 1]]), "integer", ("linear",), Half.of(np.float32(0.5)))
     >>> fold_scale(weight, np.float32([2.0, 4.0])).restore().tolist()
     [[1.0, 0.0], [-2.0, 2.0]]
     """
+    if np.all(factor == 1):
+        return tensor
     if tensor.values in ("float16", "float32"):
         by_filter = factor.reshape((-1,) + (1,) * (tensor.codes.ndim - 1))
         return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, tensor.codec)
@@ -151,5 +155,6 @@ def encode_tensor(tensor: CodedTensor, codecs: Sequence[str] | None = None) -> t
         scale_exponent=tensor.scale.exponent if tensor.scale is not None else 0,
         value_exponent=tensor.codebook.exponent if tensor.codebook is not None else tensor.value_exponent,
         codebook=tensor.codebook.bits.size if tensor.codebook is not None else 0,
+        dtype=tensor.dtype,
     )
     return entry, side + data

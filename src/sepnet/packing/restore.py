@@ -67,6 +67,7 @@ def _decode(entry: TensorEntry, payload: bytes) -> CodedTensor:
         Half(numbers[scales:], entry.value_exponent) if entry.values == "codebook" else None,
         entry.value_exponent,
         entry.codec,
+        entry.dtype,
     )
 
 
@@ -113,7 +114,14 @@ def _norm_constants(header: Header, state: dict[str, Array]) -> dict[str, Array]
 
 
 def onnx_model(model: PackedModel) -> bytes:
-    """A complete serialized ONNX model: the graph with every weight that its nodes read, float32."""
+    """A complete serialized ONNX model: the graph with every weight that its nodes read, float32.
+
+    Raises `FormatError` for a file of weights alone.
+    """
+    if not model.graph:
+        raise FormatError(
+            "the packed file holds weights alone, no graph that could be run; `sepnet unpack` gives them back"
+        )
     used = names_used(model.graph)
     wanted = {name: array for name, array in state_dict(model).items() if name in used}
     return with_weights(model.graph, wanted)

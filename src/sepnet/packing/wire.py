@@ -7,17 +7,18 @@ the other, so weights are added to a serialized graph by appending a second `Mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
 
-__all__ = ["names_used", "with_weights"]
+__all__ = ["names_used", "with_outputs", "with_weights"]
 
 _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER = 5
+_GRAPH_OUTPUT = 12
 _ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
 
 # Message type -> field number -> message type inside it; only the paths on which nodes, graphs and tensors are found.
@@ -39,6 +40,12 @@ def with_weights(graph: bytes, weights: Mapping[str, npt.NDArray[np.float32] | n
     """A serialized ModelProto: `graph` with an initializer for each array (float32 or int64)."""
     entries = b"".join(_field(_GRAPH_INITIALIZER, _tensor(name, array)) for name, array in weights.items())
     return graph + _field(_MODEL_GRAPH, entries)
+
+
+def with_outputs(model: bytes, values: Iterable[str]) -> bytes:
+    """A serialized ModelProto that gives the named inner values after its own outputs."""
+    entries = b"".join(_field(_GRAPH_OUTPUT, _field(1, name.encode())) for name in values)
+    return model + _field(_MODEL_GRAPH, entries) if entries else model
 
 
 def names_used(graph: bytes) -> set[str]:

@@ -41,6 +41,7 @@ def run(
         raise UsageError(f"topk = {topk}; expected 1 or more")
     if not images:
         raise UsageError("no images to classify; give one or more")
+    ready = RUNTIMES[runtime](model)
     wanted = model.header.input
     if wanted is None or not wanted.mean or len(wanted.shape) != 3:
         raise FormatError(
@@ -48,7 +49,7 @@ def run(
         )
     shape = (wanted.shape[0], wanted.shape[1], wanted.shape[2])
     pixels = np.stack([read_image(path, shape) for path in images])
-    logits = RUNTIMES[runtime](model).run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
+    logits = ready.run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
     names = model.header.classes or tuple(map(str, range(logits.shape[-1] if logits.ndim else 0)))
     if logits.shape != (len(images), len(names)) or not np.isfinite(logits).all():
         raise FormatError(

@@ -1,0 +1,148 @@
+"""The command pack.  It needs no torch.
+
+Steps are imported when their command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sepnet.cli.app import DataDir, Json, Seed, command, integer
+from sepnet.core.errors import UsageError
+from sepnet.core.files import check_paths
+
+if TYPE_CHECKING:
+    from sepnet.core.pack_report import PackReport
+    from sepnet.core.progress import Progress
+
+__all__ = ["pack"]
+
+BITS = "2 to 8, or auto"
+DIVERGENCE = 0.005
+
+
+@command("sepnet pack model.onnx -o model.sepnet --bits auto --calibrate cifar10")
+def pack(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A float network (.onnx), or weights without a graph (.safetensors)."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
+    ],
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            "--bits",
+            metavar="BITS",
+            help=f"Bits a weight: {BITS}, which needs --calibrate.  Default 8 of an .onnx file; floats of a .safetensors file are kept exactly.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DATA",
+            help="A data set, as of --data: quantize by what the layers do with some of its training images.  Labels are not looked at.",
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images", metavar="N", parser=integer(1), help="Images to calibrate on, and as many again to measure on."
+        ),
+    ] = 1024,
+    max_divergence: Annotated[
+        float | None,
+        typer.Option(
+            "--max-divergence",
+            metavar="NATS",
+            help=f"With --bits auto: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {DIVERGENCE}.",
+        ),
+    ] = None,
+    target_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--target-bytes",
+            metavar="N",
+            parser=integer(1),
+            help="With --bits auto: what the file may take, in place of --max-divergence.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Pack a trained network without training it; needs neither torch nor the network's class."""
+    from sepnet.cli import terminal
+    from sepnet.cli.pack_tables import pack_json, print_pack
+
+    wanted = _bits(bits)
+    ending = file.suffix.lower()
+    if ending not in (".onnx", ".safetensors"):
+        raise UsageError(f"{str(file)!r}: expected a network (.onnx) or weights (.safetensors)")
+    alone = ending == ".safetensors"
+    if (alone or wanted != "auto") and (max_divergence is not None or target_bytes is not None):
+        raise UsageError("--max-divergence and --target-bytes go with --bits auto, of an .onnx file")
+    if max_divergence is not None and (target_bytes is not None or not 0 < max_divergence <= 10):
+        raise UsageError("expected one of --max-divergence, above 0 and at most 10 nats, and --target-bytes")
+    if alone and (calibrate is not None or wanted == "auto"):
+        raise UsageError(
+            f"{file} has no graph that could be calibrated; expected --bits 2 to 8, or none, without --calibrate"
+        )
+    if wanted == "auto" and calibrate is None:
+        raise UsageError("--bits auto needs images to measure on: --calibrate DATA")
+    check_paths({"FILE": file}, {"-o": output})
+    with terminal.Progress() as progress:
+        if alone:
+            from sepnet.steps.pack_weights import pack_weights
+
+            done = pack_weights(file, None if wanted is None else int(wanted), progress.tick)
+        else:
+            done = _network(
+                file,
+                None if wanted == "auto" else int(wanted or 8),
+                calibrate,
+                images,
+                seed,
+                DIVERGENCE if max_divergence is None else max_divergence,
+                target_bytes,
+                data_dir,
+                progress.tick,
+            )
+    done.packed.write(output)
+    terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
+
+
+def _bits(text: str | None) -> str | None:
+    if text is None or text == "auto":
+        return text
+    with contextlib.suppress(ValueError):
+        if 2 <= int(text) <= 8:
+            return str(int(text))
+    raise UsageError(f"--bits {text!r}: expected {BITS}")
+
+
+def _network(
+    file: Path,
+    bits: int | None,
+    calibrate: str | None,
+    images: int,
+    seed: int,
+    max_divergence: float,
+    target_bytes: int | None,
+    data_dir: Path | None,
+    progress: Progress,
+) -> PackReport:
+    from sepnet.steps.pack import Calibrate, pack_onnx
+
+    by = None
+    if calibrate is not None:
+        from sepnet.datasets import load
+
+        by = Calibrate(load(calibrate, data_dir), images, seed)
+    return pack_onnx(file, bits, by, max_divergence, target_bytes, progress)

@@ -1,0 +1,54 @@
+"""What `pack` shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from sepnet.cli.terminal import console, note, plain, shape_text, table
+from sepnet.core.pack_report import PackReport
+
+__all__ = ["pack_json", "print_pack"]
+
+
+def print_pack(report: PackReport, file: Path, output: Path) -> None:
+    """A row a tensor, then what the file takes and what it loses."""
+    rows = table(
+        plain(str(file)), ["tensor", "shape", "scheme"], ["bytes before", "after", "bits a number", "relative error"]
+    )
+    for row in report.rows:
+        error = "exact" if row.error is None else f"{row.error:.4f}"
+        before, after, bits = f"{row.bytes_before:,}", f"{row.bytes:,}", f"{row.bits:.2f}"
+        rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error)
+    console().print(rows)
+    packed = report.packed
+    note(
+        f"{output}: {packed.bytes:,} bytes, {report.bytes_before / packed.bytes:.1f}x smaller than {report.bytes_before:,}"
+    )
+    if report.difference is not None:
+        note(
+            f"outputs of {report.checked} examples, read back and run: max |difference| {report.difference:.4g}, max |output| {report.largest:.4g}"
+        )
+    if report.agreement is not None:
+        found = report.agreement
+        note(
+            f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
+        )
+
+
+def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
+    """`pack --json`."""
+    packed = report.packed
+    return {
+        "output": str(output),
+        "bytes": packed.bytes,
+        "bytes_before": report.bytes_before,
+        "params": packed.header.params,
+        "ratio": packed.ratio,
+        "checked": report.checked,
+        "difference": report.difference,
+        "largest": report.largest,
+        "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "tensors": [dataclasses.asdict(row) for row in report.rows],
+    }

@@ -1,0 +1,62 @@
+"""What packing leaves to be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sepnet.core.packed_model import PackedModel
+
+__all__ = ["Agreement", "PackReport", "PackRow"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """On `images` images: the mean Kullback-Leibler divergence in nats, and the share whose most probable class changed."""
+
+    images: int
+    divergence: float
+    changed: float
+
+
+@dataclass(frozen=True)
+class PackRow:
+    """One tensor.
+
+    Attributes:
+        name, shape: as in the file.
+        scheme: what was done to it.
+        bytes_before: as it came; `bytes`: its codes, scales and checksum in the packed file.
+        bits: 8 * bytes over its numbers.
+        error: root mean square of what it lost, over the root mean square of its numbers; None when
+            it lost nothing.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    scheme: str
+    bytes_before: int
+    bytes: int
+    bits: float
+    error: float | None
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What `pack` leaves.
+
+    Attributes:
+        packed: the packed model.
+        rows: a row a tensor.
+        bytes_before: size of the file that came.
+        checked: examples on which the outputs of the packed bytes were compared with those of the file that came.
+        difference: the largest difference of the outputs; `largest` is the largest output.  None when nothing could be run.
+        agreement: with the float network, on training images that were not calibrated on.
+    """
+
+    packed: PackedModel
+    rows: tuple[PackRow, ...]
+    bytes_before: int
+    checked: int = 0
+    difference: float | None = None
+    largest: float | None = None
+    agreement: Agreement | None = None

@@ -1,0 +1,119 @@
+"""The layers of a graph as products of a weight with rows of numbers: what goes into each, patch by patch."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Layer", "find_layers", "rows_of"]
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or fully connected layer.
+
+    Attributes:
+        weight: name of its weight, filters first.
+        bias: name of what it adds, "" when it has none of its own.
+        input: name of the value that goes in.
+        kernel: sides of a convolution's kernel, () of a fully connected layer.
+        strides, dilations: a number a side.
+        pads: zeros before each side, then after each.
+        same: "" or an `auto_pad` of ONNX.
+        groups: of a convolution.
+    """
+
+    weight: str
+    bias: str
+    input: str
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    same: str = ""
+    groups: int = 1
+
+
+def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ...]]) -> tuple[Layer, ...]:
+    """The layers of a serialized graph, in its order, whose weights are among `weights` and used once.
+
+    Products inside If, Loop and Scan, and weights that several layers share, are left out.
+    """
+    import onnx
+
+    from sepnet.packing.fold import reads
+
+    proto = onnx.load_from_string(graph)
+    read = reads(proto.graph)
+    turned = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Transpose"}
+    found = []
+    for node in proto.graph.node:
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.input) < 2:
+            continue
+        name = turned.get(node.input[1], node.input[1]) if node.op_type == "MatMul" else node.input[1]
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if name not in weights or read[name] != 1 or given.get("transA") or given.get("alpha", 1.0) != 1.0:
+            continue
+        bias = node.input[2] if len(node.input) > 2 and read[node.input[2]] == 1 else ""
+        bias = "" if given.get("beta", 1.0) != 1.0 else bias
+        if node.op_type != "Conv":
+            found.append(Layer(name, bias, node.input[0]))
+            continue
+        sides = len(shapes[name]) - 2
+        same = given.get("auto_pad", b"NOTSET").decode()
+        found.append(
+            Layer(
+                name,
+                bias,
+                node.input[0],
+                shapes[name][2:],
+                tuple(given.get("strides", [1] * sides)),
+                tuple(given.get("dilations", [1] * sides)),
+                tuple(given.get("pads", [0] * 2 * sides)),
+                same if same.startswith("SAME") else "",
+                int(given.get("group", 1)),
+            )
+        )
+    return tuple(found)
+
+
+def rows_of(layer: Layer, values: Floats) -> Floats:
+    """What the filters of each group are multiplied with: (groups, rows, weights a filter), a row an output position.
+
+    >>> layer = Layer("w", "", "x", (2,), (1,), (1,), (0, 0))
+    >>> rows_of(layer, np.float32([[[1, 2, 3]]])).tolist()
+    [[[1.0, 2.0], [2.0, 3.0]]]
+    """
+    if not layer.kernel:
+        return values.reshape(1, -1, values.shape[-1])
+    sides = len(layer.kernel)
+    reach = [(side - 1) * gap + 1 for side, gap in zip(layer.kernel, layer.dilations, strict=True)]
+    pads = _pads(layer, values.shape[2:], reach)
+    padded = np.pad(values, ((0, 0), (0, 0), *pads))
+    axes = tuple(range(2, 2 + sides))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
+    steps = tuple(slice(None, None, stride) for stride in layer.strides)
+    gaps = tuple(slice(None, None, gap) for gap in layer.dilations)
+    windows = windows[(slice(None), slice(None), *steps, *gaps)]
+    count, channels = windows.shape[:2]
+    grouped = windows.reshape(count, layer.groups, channels // layer.groups, *windows.shape[2:])
+    order = (1, 0, *range(3, 3 + sides), 2, *range(3 + sides, 3 + 2 * sides))
+    size = channels // layer.groups * int(np.prod(layer.kernel))
+    return np.asarray(grouped.transpose(order).reshape(layer.groups, -1, size), np.float32)
+
+
+def _pads(layer: Layer, shape: tuple[int, ...], reach: list[int]) -> list[tuple[int, int]]:
+    sides = len(reach)
+    if not layer.same:
+        return [(layer.pads[at], layer.pads[at + sides]) for at in range(sides)]
+    pads = []
+    for side, long, stride in zip(shape, reach, layer.strides, strict=True):
+        total = max(0, (-(-side // stride) - 1) * stride + long - side)
+        small = total // 2
+        pads.append((small, total - small) if layer.same == "SAME_UPPER" else (total - small, small))
+    return pads

@@ -1,0 +1,162 @@
+"""pack: a trained network in an `.onnx` file to a packed model, without training and without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.coded_tensor import CodedTensor
+from sepnet.core.dataset import Dataset
+from sepnet.core.errors import SepnetError, UsageError
+from sepnet.core.header import InputSpec
+from sepnet.core.pack_report import PackReport, PackRow
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.progress import Progress, Tick, silent
+from sepnet.packing.onnx_source import OnnxSource, read_onnx
+from sepnet.packing.pack import PackInput, pack
+from sepnet.packing.restore import coded_tensors, onnx_model
+from sepnet.quantizing.calibrated import QuantizedLayer
+from sepnet.quantizing.calibration import Calibration, tensors_of
+from sepnet.quantizing.linear import code_other, code_weight
+from sepnet.runtimes.probe import Probe
+
+__all__ = ["MAX_DIVERGENCE", "Calibrate", "pack_onnx"]
+
+Floats = npt.NDArray[np.float32]
+CHECKED = 8
+MAX_DIVERGENCE = 0.005
+QUICK = ("dense_ans", "dense")
+"""Codecs to try files with; the last one may take any."""
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Training images to quantize by: `images` to look at, as many again to measure on; `seed` of which ones."""
+
+    data: Dataset
+    images: int = 1024
+    seed: int = 0
+
+
+def pack_onnx(
+    path: str | os.PathLike[str],
+    bits: int | None = 8,
+    calibrate: Calibrate | None = None,
+    max_divergence: float = MAX_DIVERGENCE,
+    target_bytes: int | None = None,
+    progress: Progress = silent,
+) -> PackReport:
+    """Quantize every layer's weights, its biases to 8 bits, and pack.
+
+    What is no weight and no bias of a layer is kept in binary16; batch normalization is folded where it can be.
+
+    Args:
+        path: an `.onnx` file of a float network with one input.
+        bits: 2 to 8 bits a weight, one step a filter.  None: one step a layer, as coarse as `max_divergence` allows, and the
+            codes that the entropy coder writes in few bits.
+        calibrate: images by which errors are weighed; None looks at the weights alone, and takes no `bits` None.
+        max_divergence: mean Kullback-Leibler divergence from the float network's outputs in nats that may be lost.
+        target_bytes: in place of `max_divergence`, what the file may take.
+        progress: callback.
+
+    Raises:
+        NetworkError, WeightsError: the file cannot be packed.  MissingExtraError: onnx is not installed.
+        DataError: the images do not fit.  UsageError: `bits` None without `calibrate`.  SepnetError: the budget cannot be met.
+    """
+    source = read_onnx(path)
+    if calibrate is None:
+        if bits is None:
+            raise UsageError("bits that are chosen by their effect need images: found no data to calibrate on")
+        coded = _by_weights_alone(source, bits, progress)
+        return _done(path, source, _pack(path, source, coded, {"bits": bits}))
+    about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
+    about |= {"images": calibrate.images, "seed": calibrate.seed}
+    work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
+    others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
+    done: list[QuantizedLayer] | None
+    if bits is not None:
+        done = work.in_bits(bits)
+    elif target_bytes is not None:
+        about["target_bytes"] = target_bytes
+        done = work.within_bytes(
+            lambda found: _pack(path, source, [*tensors_of(found), *others], about, calibrate.data, QUICK).bytes,
+            target_bytes,
+        )
+    else:
+        about["max_divergence"] = max_divergence
+        done = work.within_divergence(max_divergence)
+    if done is None:
+        wanted = f"{target_bytes:,} bytes" if target_bytes else f"a divergence of {max_divergence:g} nats"
+        raise SepnetError(f"no file within {wanted} was found; give a larger budget")
+    coded = [*tensors_of(done), *others]
+    progress(Tick("pack", 0, 1))
+    packed = _pack(path, source, coded, about, calibrate.data)
+    return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(done)))
+
+
+def _by_weights_alone(
+    source: OnnxSource, bits: int, progress: Progress, besides: Set[str] = frozenset()
+) -> list[CodedTensor]:
+    names = [name for name in source.state if name in source.weights and name not in besides]
+    coded = []
+    for at, name in enumerate(names):
+        progress(Tick("quantize", at, len(names)))
+        coded.append(code_weight(name, source.state[name], bits))
+    return coded
+
+
+def _pack(
+    path: str | os.PathLike[str],
+    source: OnnxSource,
+    coded: Sequence[CodedTensor],
+    made: dict[str, str | int | float],
+    data: Dataset | None = None,
+    codecs: Sequence[str] | None = None,
+) -> PackedModel:
+    known = {tensor.name: tensor for tensor in coded}
+
+    def code(name: str, numbers: Floats) -> CodedTensor:
+        return known[name] if name in known else code_other(name, numbers, name in source.biases)
+
+    rest = [code(name, array) for name, array in source.state.items() if name not in known]
+    wanted = InputSpec(source.input_shape) if source.input_shape else None
+    classes: tuple[str, ...] = ()
+    if data is not None:
+        wanted = InputSpec(data.input_shape, data.mean, data.std)
+        classes = () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes
+    about = PackInput(Path(path).name, source.params, wanted, classes, {"sepnet": version("sepnet"), **made})
+    return pack(about, source.graph, source.state, [*coded, *rest], code, codecs)
+
+
+def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel) -> PackReport:
+    again = PackedModel.from_bytes(packed.to_bytes())
+    rows = []
+    for entry, payload, tensor in zip(again.header.tensors, again.payloads, coded_tensors(again), strict=True):
+        given = source.state[entry.name].astype(np.float64)
+        lost = tensor.restore() - given
+        stored = len(payload) + 4
+        rows.append(
+            PackRow(
+                entry.name,
+                entry.shape,
+                " + ".join(entry.schemes),
+                4 * given.size,
+                stored,
+                8 * stored / max(1, given.size),
+                float(np.sqrt(np.square(lost).sum() / max(1e-30, float(np.square(given).sum())))),
+            )
+        )
+    before = os.path.getsize(path)
+    if not source.input_shape:
+        return PackReport(packed, tuple(rows), before)
+    batch = np.random.default_rng(0).standard_normal((source.batch or CHECKED, *source.input_shape)).astype(np.float32)
+    wanted, found = Probe(path).run(batch)[0], Probe(onnx_model(again)).run(batch)[0]
+    difference, largest = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
+    return PackReport(packed, tuple(rows), before, len(batch), difference, largest)

@@ -1,0 +1,64 @@
+"""pack: a `.safetensors` file, weights without a graph, to a packed file that gives them back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from sepnet.core.coded_tensor import CodedTensor
+from sepnet.core.errors import WeightsError
+from sepnet.core.header import Header
+from sepnet.core.pack_report import PackReport, PackRow
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.progress import Progress, Tick, silent
+from sepnet.packing.pack import encode_tensor
+from sepnet.packing.restore import decode_tensor
+from sepnet.packing.weights_source import exact_codes, read_tensors
+from sepnet.quantizing.linear import code_weight
+
+__all__ = ["pack_weights"]
+
+
+def pack_weights(path: str | os.PathLike[str], bits: int | None = None, progress: Progress = silent) -> PackReport:
+    """Pack every tensor of the file; nothing can be run, everything can be unpacked.
+
+    Integers come back as they were, in their type.  So do floats if `bits` is None; else those of two dimensions and more are
+    quantized to `bits` bits, one step a filter.
+
+    Raises `WeightsError` for files that cannot be read, and for numbers that a packed file cannot hold.
+    """
+    total = os.path.getsize(path) if os.path.isfile(path) else 0
+    entries, payloads, rows = [], [], []
+    done = params = 0
+    for name, dtype, numbers in read_tensors(path):
+        progress(Tick("pack", done, max(done, total)))
+        if bits is not None and numbers.dtype.kind == "f" and numbers.ndim > 1 and numbers.size:
+            if not np.isfinite(numbers).all():
+                raise WeightsError(f"{path}: {name} holds NaN or Inf, which cannot be quantized")
+            coded = dataclasses.replace(
+                code_weight(name, numbers.astype(np.float32), bits), dtype="" if dtype == "float32" else dtype
+            )
+        else:
+            coded = exact_codes(name, dtype, numbers)
+        entry, payload = encode_tensor(coded)
+        restored = decode_tensor(entry, payload)
+        size = numbers.size * (2 if dtype == "bfloat16" else numbers.dtype.itemsize)
+        rows.append(_row(coded, restored, size, len(payload) + 4))
+        entries.append(entry)
+        payloads.append(payload)
+        done, params = done + size, params + numbers.size
+    header = Header(
+        Path(path).name, params, tuple(entries), made={"sepnet": version("sepnet"), "bits": bits or "exact"}
+    )
+    return PackReport(PackedModel.of(header, b"", payloads), tuple(rows), os.path.getsize(path))
+
+
+def _row(coded: CodedTensor, restored: CodedTensor, before: int, stored: int) -> PackRow:
+    if not np.array_equal(coded.codes, restored.codes):
+        raise WeightsError(f"{coded.name} does not come back from its codes; please report this")
+    scheme = " + ".join(coded.schemes) + (f" {coded.dtype}" if coded.dtype else "")
+    return PackRow(coded.name, coded.shape, scheme, before, stored, 8 * stored / max(1, coded.codes.size), None)

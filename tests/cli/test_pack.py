@@ -1,0 +1,119 @@
+"""The command pack: what it prints and writes, and what it refuses in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from sepnet.core.packed_model import PackedModel
+
+onnx = pytest.importorskip("onnx")
+DATA = "digits?holdout=1100"
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small classifier of 28 x 28 images."""
+    helper, random = onnx.helper, np.random.default_rng(0)
+    shapes = {"a.weight": (6, 1, 5, 5), "a.bias": (6,), "b.weight": (10, 96), "b.bias": (10,)}
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["a"], strides=[6, 6]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "b.weight", "b.bias"], ["y"], transB=1),
+    ]
+    arrays = {name: 0.3 * random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", float32, ("n", 1, 28, 28))],
+        [helper.make_tensor_value_info("y", float32, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_pack_a_network(run: Any, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net.sepnet"
+    ran = run("pack", network, "-o", output, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["bytes"] == output.stat().st_size < ran.json["bytes_before"] == network.stat().st_size
+    assert {row["name"] for row in ran.json["tensors"]} == {"a.weight", "a.bias", "b.weight", "b.bias"}
+    assert 0 < ran.json["difference"] < 0.05 * ran.json["largest"] and ran.json["checked"] == 8
+    table = run("pack", network, "-o", output, "--bits", 4)
+    assert table.code == 0 and "max |difference|" in table.out and "6x1x5x5" in table.out
+    assert run("evaluate", output, "--data", DATA).code == 0
+    assert "does not say how" in run("run", output, "demo/none.png").error
+
+
+def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> None:
+    given, output, again = (tmp_path / name for name in ("w.safetensors", "w.sepnet", "again.safetensors"))
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    save_file({"codes": codes, "scale": np.float32([0.1])}, given)
+    ran = run("pack", given, "-o", output)
+    assert ran.code == 0 and "exact" in ran.out and "uint8" in ran.out
+    assert run("unpack", output, "-o", again).code == 0
+    assert load_file(again)["codes"].dtype == np.uint8 and np.array_equal(load_file(again)["codes"], codes)
+    assert run("info", output).code == 0
+    for command in (("run", output, "image.png"), ("evaluate", output, "--data", DATA)):
+        assert "weights alone, no graph" in run(*command).error
+    assert "no graph that could be calibrated" in run("pack", given, "-o", output, "--calibrate", DATA).error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--bits", "9"), "--bits '9': expected 2 to 8, or auto"),
+        (("--bits", "four"), "--bits 'four': expected 2 to 8, or auto"),
+        (("--bits", "auto"), "--bits auto needs images to measure on: --calibrate DATA"),
+        (("--target-bytes", "100"), "go with --bits auto"),
+        (("--bits", "auto", "--max-divergence", "0"), "above 0"),
+        (("--calibrate", "nothing"), "unknown data set 'nothing'"),
+    ],
+)
+def test_what_is_asked_wrongly(run: Any, network: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    ran = run("pack", network, "-o", tmp_path / "net.sepnet", *options)
+    assert ran.code == 2 and message in ran.error
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_cannot_be_packed(run: Any, network: Path, tmp_path: Path) -> None:
+    other = tmp_path / "net.pt"
+    other.write_bytes(b"PK")
+    assert "expected a network (.onnx) or weights (.safetensors)" in run("pack", other, "-o", tmp_path / "a").error
+    assert "not an ONNX file" in run("pack", _copy(other, "x.onnx"), "-o", tmp_path / "a").error
+    assert "not a safetensors file" in run("pack", _copy(other, "x.safetensors"), "-o", tmp_path / "a").error
+    assert "cannot read" in run("pack", tmp_path / "none.safetensors", "-o", tmp_path / "a").error
+    assert "different files" in run("pack", network, "-o", network).error
+    assert not (tmp_path / "a").exists()
+
+
+def _copy(path: Path, name: str) -> Path:
+    (path.parent / name).write_bytes(path.read_bytes())
+    return path.parent / name
+
+
+def test_by_calibration(run: Any, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net.sepnet"
+    by = ("--calibrate", DATA, "--images", 100)
+    sizes = []
+    for divergence in (0.001, 0.05):
+        ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--max-divergence", divergence, "--json")
+        assert ran.code == 0, ran.err
+        assert ran.json["agreement"]["divergence"] <= divergence and ran.json["agreement"]["images"] == 100
+        sizes.append(ran.json["bytes"])
+    assert sizes[0] > sizes[1] == output.stat().st_size
+    target = (sizes[0] + sizes[1]) // 2
+    ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", target, "--json")
+    assert ran.code == 0 and ran.json["bytes"] <= target
+    assert PackedModel.read(output).header.made["calibrate"] == DATA
+    four = run("pack", network, "-o", output, "--bits", 4, *by, "--json")
+    blind = run("pack", network, "-o", output, "--bits", 4, "--json")
+    assert four.code == 0 and four.json["agreement"]["images"] == 100 and blind.json["agreement"] is None
