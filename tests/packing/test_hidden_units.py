@@ -58,6 +58,8 @@ def coded() -> list[CodedTensor]:
             tensors.append(float_codes(name, random.normal(size=shape), "float16", ("keep",)))
             continue
         codes = random.integers(-3, 4, shape) * (random.random(shape) < 0.4)
+        if len(shape) > 1:
+            codes[0] = codes[:, 0] = 1  # so that all other units are alive
         if name == "fc1.weight":
             codes[:, 3 * 4 : 4 * 4] = 0
         if name == "fc2.weight":
@@ -90,19 +92,24 @@ def test_the_layers_that_one_other_layer_reads(graph: ExportedGraph, coded: list
     ]
 
 
-@pytest.mark.parametrize("units", ["kept", "cleared", "sorted"])
+@pytest.mark.parametrize("units", ["kept", "cleared", "sorted", "dropped"])
 def test_the_network_computes_what_it_did(graph: ExportedGraph, coded: list[CodedTensor], units: str) -> None:
     before = packed(graph, coded)
-    after = packed(graph, arrange(graph, coded, units))  # type: ignore[arg-type]
+    after = packed(*arrange(graph, coded, units))  # type: ignore[arg-type]
     difference = float(np.abs(outputs(before) - outputs(after)).max())
-    assert difference <= (1e-5 if units == "sorted" else 0.0)
-    model = Net()
-    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state_dict(after).items()})
+    assert difference <= (0.0 if units in ("kept", "cleared") else 1e-5)
+    state = state_dict(after)
+    if units == "dropped":
+        shapes = {name: array.shape for name, array in state.items()}
+        assert shapes["conv1.weight"] == (6, 1, 3, 3) and shapes["conv2.weight"] == (7, 6, 3, 3)
+        assert shapes["conv2.bias"] == (7,) and shapes["fc1.weight"] == (11, 28) and shapes["fc2.weight"] == (5, 11)
+    else:
+        Net().load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
     assert after.bytes <= before.bytes
 
 
 def test_what_leads_nowhere_is_zero(graph: ExportedGraph, coded: list[CodedTensor]) -> None:
-    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, coded, "cleared")}
+    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, coded, "cleared")[1]}
     assert not tensors["fc1.weight"][5].any() and not tensors["fc1.bias"][5]
     assert not tensors["conv2.weight"][3].any() and not tensors["conv2.bias"][3]
     assert all(np.array_equal(tensors[t.name], t.codes) for t in coded if t.name.startswith(("fc2", "once", "twice")))
@@ -110,18 +117,32 @@ def test_what_leads_nowhere_is_zero(graph: ExportedGraph, coded: list[CodedTenso
 
 def test_clearing_goes_on_backwards(graph: ExportedGraph, coded: list[CodedTensor]) -> None:
     none = [dataclasses.replace(t, codes=t.codes * 0) if t.name == "fc2.weight" else t for t in coded]
-    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, none, "cleared")}
+    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, none, "cleared")[1]}
     assert not any(
         tensors[f"{layer}.{part}"].any() for layer in ("conv1", "conv2", "fc1") for part in ("weight", "bias")
     )
 
 
 def test_units_are_in_the_order_of_their_weights(graph: ExportedGraph, coded: list[CodedTensor]) -> None:
-    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, coded, "sorted")}
+    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, coded, "sorted")[1]}
     there = np.count_nonzero(tensors["fc1.weight"], axis=1) + np.count_nonzero(tensors["fc2.weight"], axis=0)
     assert np.all(np.diff(there) <= 0) and there[-1] == 0
-    again = arrange(graph, arrange(graph, coded, "sorted"), "sorted")
+    again = arrange(graph, arrange(graph, coded, "sorted")[1], "sorted")[1]
     assert all(np.array_equal(tensor.codes, tensors[tensor.name]) for tensor in again)
+
+
+def test_what_reads_only_a_unit_that_is_always_zero_is_cleared(graph: ExportedGraph, coded: list[CodedTensor]) -> None:
+    silent = []
+    for tensor in coded:
+        codes = tensor.codes.copy()
+        if tensor.name.startswith(("conv1", "fc1")):
+            codes[2] = 0
+        silent.append(dataclasses.replace(tensor, codes=codes))
+    tensors = {tensor.name: tensor.codes for tensor in arrange(graph, silent, "cleared")[1]}
+    assert not tensors["conv2.weight"][:, 2].any() and not tensors["fc2.weight"][:, 2].any()
+    before, after = packed(graph, silent), packed(*arrange(graph, silent, "dropped"))
+    assert np.allclose(outputs(before), outputs(after), atol=1e-5)
+    assert state_dict(after)["fc2.weight"].shape == (5, 10) and state_dict(after)["conv1.weight"].shape == (5, 1, 3, 3)
 
 
 class Normed(nn.Module):

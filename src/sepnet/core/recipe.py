@@ -75,7 +75,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `{ try = [A, B, ...] }`; they are scored right after the schemes have started, before any fine-tuning.
             0 for a fifth of the training images, at most 5,000.
         units: what the file does with hidden units, without changing the outputs: `kept` as they are trained; `cleared`: zeros for
-            all that leads only to units that nothing reads; `sorted`: cleared, and those with most weights first.
+            all that leads only to units that nothing reads; `sorted`: cleared, and those with most weights first;
+            `dropped`: sorted, and without those that nothing reads, so that the state dict no longer fits the class.
     """
 
     title: str
@@ -87,7 +88,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     rewrite: Chain = ()
     holdout: int = 0
-    units: Literal["kept", "cleared", "sorted"] = "kept"
+    units: Literal["kept", "cleared", "sorted", "dropped"] = "kept"
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -21,28 +21,15 @@ from sepnet.packing.graph import ExportedGraph
 __all__ = ["HiddenUnits", "arrange", "hidden_units"]
 
 Coded = dict[str, CodedTensor]
+Units = Literal["kept", "cleared", "sorted", "dropped"]
 
-_BY_UNIT = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "Elu",
-        "Selu",
-        "Gelu",
-        "Softplus",
-        "HardSwish",
-        "HardSigmoid",
-        "Sigmoid",
-        "Tanh",
-        "Clip",
-        "Identity",
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-    ]
-)
-"""Operators that compute each unit from itself alone and look at no other input that has units."""
+_TABLES = frozenset(("sign", "codebook"))
+"""Kinds of values whose code 0 may stand for another number than 0."""
+
+_ZERO_STAYS = {"Relu", "LeakyRelu", "Elu", "Selu", "Gelu", "HardSwish", "Tanh", "Identity"}
+_ZERO_STAYS |= {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+_BY_UNIT = _ZERO_STAYS | {"Softplus", "HardSigmoid", "Sigmoid", "Clip"}
+"""Operators that compute each unit from itself alone; the first make 0 of a unit that is 0."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +40,16 @@ class HiddenUnits:
         weight, bias: state-dict keys of the layer that makes them; "" for no bias.
         reader: that of the weight that reads them.
         units: how many.
+        zero_stays: whether a unit that is 0 for every input is 0 where it is read too.
+        features: the constant of the graph that says how long the flattened map is; "" if there is none.
     """
 
     weight: str
     bias: str
     reader: str
     units: int
+    zero_stays: bool = True
+    features: str = ""
 
 
 def hidden_units(graph: ExportedGraph, tensors: Mapping[str, CodedTensor]) -> list[HiddenUnits]:
@@ -75,12 +66,15 @@ def hidden_units(graph: ExportedGraph, tensors: Mapping[str, CodedTensor]) -> li
     found = []
     for node in proto.node:
         bias = node.input[2] if len(node.input) > 2 else ""
-        reader = ways.reader(node) if _is_layer(node, once) and (not bias or bias in once) else None
-        if reader is None or not _is_layer(reader, once):
+        way = ways.way(node) if _is_layer(node, once) and (not bias or bias in once) else None
+        if way is None or not _is_layer(way[-1], once):
             continue
+        reader = way[-1]
         units, read = tensors[node.input[1]].shape[0], tensors[reader.input[1]]
         if read.shape[1] == units or (reader.op_type == "Gemm" and read.shape[1] % units == 0 and not _two(read.scale)):
-            found.append(HiddenUnits(node.input[1], bias, reader.input[1], units))
+            stays = all(between.op_type in _ZERO_STAYS or ways.flattens(between) for between in way[:-1])
+            features = next((ways.features(between) for between in way if between.op_type == "Reshape"), "")
+            found.append(HiddenUnits(node.input[1], bias, reader.input[1], units, stays, features))
     return found
 
 
@@ -95,9 +89,10 @@ class _Ways:
         self.makers = {name: node for node in proto.node for name in node.output}
         self.outputs = {value.name for value in proto.output}
 
-    def reader(self, node: Any) -> Any:
-        """The node that is no activation, pooling or flattening and alone reads what `node` makes; None if there is none."""
-        while True:
+    def way(self, node: Any) -> list[Any] | None:
+        """The activations, poolings and flattenings after `node`, and what reads them; None if not one node alone does."""
+        way: list[Any] = []
+        while not way or way[-1].op_type in _BY_UNIT or self.flattens(way[-1]):
             if (
                 len(node.output) != 1
                 or node.output[0] in self.outputs
@@ -107,10 +102,10 @@ class _Ways:
             name, node = node.output[0], self.readers[node.output[0]][0]
             if node.input[0] != name:
                 return None
-            if node.op_type not in _BY_UNIT and not self._flattens(node):
-                return node
+            way.append(node)
+        return way
 
-    def _flattens(self, node: Any) -> bool:
+    def flattens(self, node: Any) -> bool:
         """Whether all but the first dimension become one: Flatten, or Reshape to (size of the batch, anything)."""
         if node.op_type == "Flatten":
             return _option(node, "axis", 1) == 1
@@ -123,6 +118,10 @@ class _Ways:
             and first.op_type == "Shape"
             and (_option(first, "start", 0), _option(first, "end", 0)) == (0, 1)
         )
+
+    def features(self, node: Any) -> str:
+        """The constant in the shape that a flattening Reshape gives."""
+        return str(self.makers[node.input[1]].input[1])
 
 
 def _option(node: Any, name: str, default: int) -> int:
@@ -145,34 +144,52 @@ def _is_layer(node: Any, weights: set[str]) -> bool:
 
 
 def arrange(
-    graph: ExportedGraph, coded: Iterable[CodedTensor], units: Literal["kept", "cleared", "sorted"]
-) -> list[CodedTensor]:
-    """Codes of a network that computes the same.
+    graph: ExportedGraph, coded: Iterable[CodedTensor], units: Units
+) -> tuple[ExportedGraph, list[CodedTensor]]:
+    """Graph and codes of a network that computes the same.
 
     Args:
         graph: the exported graph.
         coded: every parameter.
         units: `kept` changes nothing.  `cleared`: what leads to a unit that nothing reads (its column is all zero)
-            becomes zero too, and so does what leads only there; the outputs are the same to the bit.
+            becomes zero too, and so does what reads a unit that is always 0; the outputs are the same to the bit.
             `sorted`: besides, the units of each layer are put in the order of how many weights they have, most first,
             which adaptive codecs like; sums are done in another order, so outputs differ by rounding.
+            `dropped`: besides, units that nothing reads are left out; weights and their state dict become smaller.
     """
     tensors = {tensor.name: tensor for tensor in coded}
-    if units == "kept":
-        return list(tensors.values())
-    between = hidden_units(graph, tensors)
+    between = [] if units == "kept" else hidden_units(graph, tensors)
+    for group in between:
+        _clear_after(group, tensors)
     for group in reversed(between):
-        _clear(group, tensors)
-    if units == "sorted":
+        _clear_before(group, tensors)
+    if units in ("sorted", "dropped"):
         for group in between:
             _sort(group, tensors)
-    return list(tensors.values())
+    if units == "dropped":
+        sizes = {group.features: _drop(group, tensors) for group in between}
+        graph = dataclasses.replace(graph, data=_with_sizes(graph.data, sizes))
+    return graph, list(tensors.values())
 
 
-def _clear(group: HiddenUnits, tensors: Coded) -> None:
+def _clear_after(group: HiddenUnits, tensors: Coded) -> None:
+    """Zeros in the columns of units that are 0 whatever the input: their row and bias are."""
+    parts = [tensors[name] for name in (group.weight, group.bias) if name]
+    reader = tensors[group.reader]
+    if not group.zero_stays or any(tensor.values in _TABLES for tensor in (*parts, reader)):
+        return
+    there = np.any([tensor.codes.reshape(group.units, -1).any(axis=1) for tensor in parts], axis=0)
+    codes = _by_unit(group, reader) * there[:, None]
+    tensors[group.reader] = dataclasses.replace(reader, codes=codes.reshape(reader.shape))
+
+
+def _clear_before(group: HiddenUnits, tensors: Coded) -> None:
+    """Zeros in the row and the bias of units that nothing reads."""
+    if tensors[group.reader].values in _TABLES:
+        return
     dead = ~_by_unit(group, tensors[group.reader]).any(axis=(0, 2))
     for name in filter(None, (group.weight, group.bias)):
-        if tensors[name].values not in ("sign", "codebook"):  # whose code 0 may stand for another number
+        if tensors[name].values not in _TABLES:
             codes = tensors[name].codes.copy()
             codes[dead] = 0
             tensors[name] = dataclasses.replace(tensors[name], codes=codes)
@@ -188,6 +205,36 @@ def _sort(group: HiddenUnits, tensors: Coded) -> None:
         tensors[name] = dataclasses.replace(tensor, codes=tensor.codes[order], scale=_in_order(tensor.scale, order, 0))
     codes = np.ascontiguousarray(_by_unit(group, read)[:, order]).reshape(read.shape)
     tensors[group.reader] = dataclasses.replace(read, codes=codes, scale=_in_order(read.scale, order, 1))
+
+
+def _drop(group: HiddenUnits, tensors: Coded) -> int:
+    """Leave out the units that nothing reads, but for one at least; returns how many columns the reader has left."""
+    made, read = tensors[group.weight], tensors[group.reader]
+    alive = np.flatnonzero(_by_unit(group, read).any(axis=(0, 2)))
+    if read.values in _TABLES:
+        alive = np.arange(group.units)
+    alive = alive if len(alive) else np.zeros(1, np.intp)
+    for tensor in (made, *([tensors[group.bias]] if group.bias else [])):
+        tensors[tensor.name] = dataclasses.replace(
+            tensor, codes=tensor.codes[alive], scale=_in_order(tensor.scale, alive, 0)
+        )
+    codes = _by_unit(group, read)[:, alive]
+    kernel = read.shape[2:] if len(read.shape) > 2 else ()
+    codes = np.ascontiguousarray(codes).reshape(read.shape[0], -1, *kernel)
+    tensors[group.reader] = dataclasses.replace(read, codes=codes, scale=_in_order(read.scale, alive, 1))
+    return int(codes.shape[1])
+
+
+def _with_sizes(graph: bytes, sizes: Mapping[str, int]) -> bytes:
+    """The graph with other values of its constants of one number."""
+    import onnx
+
+    proto = onnx.ModelProto.FromString(graph)
+    for constant in proto.graph.initializer:
+        if sizes.get(constant.name):
+            changed = onnx.numpy_helper.from_array(np.array([sizes[constant.name]], np.int64), constant.name)
+            constant.CopyFrom(changed)
+    return bytes(proto.SerializeToString())
 
 
 def _by_unit(group: HiddenUnits, reader: CodedTensor) -> npt.NDArray[np.int64]:

@@ -309,14 +309,14 @@ class _Work:
                 "seed": self.seed,
             },
         )
-        coded = self._coded("packed" if codecs is None else "")
-        return pack(about, self.graph, self.network.state(), coded, self.network.code_anew, codecs)
+        graph, coded = self._arranged("packed" if codecs is None else "")
+        return pack(about, graph, self.network.state(), coded, self.network.code_anew, codecs)
 
-    def _coded(self, stage: str) -> list[CodedTensor]:
+    def _arranged(self, stage: str) -> tuple[ExportedGraph, list[CodedTensor]]:
         return arrange(self.graph, self.network.coded(), self.recipe.units if stage == "packed" else "kept")
 
     def _row(self, stage: str, packed: PackedModel, top1: float) -> StageRow:
-        kept = sum(tensor.kept for tensor in self._coded(stage))
+        kept = sum(tensor.kept for tensor in self._arranged(stage)[1])
         return StageRow(stage, kept / max(1, self.report.params), packed.bytes, packed.ratio, top1, self._ms(packed))
 
     def _ms(self, packed: PackedModel) -> float:
