@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,8 @@ STEP_RATIO = 2.0
 """Steps in parts of the one at which, at a high rate, one more bit is worth the slope."""
 MOST_STRETCH = 1.25
 """So much larger a step may become after its codes were chosen."""
+MOST_AT_ONCE = 4
+"""Layers; the products of matrices within each use all cores by themselves."""
 DISTURBANCE = 0.4
 """Width of the uniform noise that sensitivity is measured with, in root mean squares of the weight."""
 
@@ -36,7 +37,7 @@ class CalibratedLayer:
     Attributes:
         layer: which one.
         weight: filters first, float32; bias: what it adds, None if nothing.
-        curvatures: of the inputs of each group.
+        curvatures: of the inputs of each group, and each span of its columns.
         mean: of the inputs, (groups, n).
     """
 
@@ -50,28 +51,36 @@ class CalibratedLayer:
     def of(cls, layer: Layer, state: Mapping[str, Floats], moments: Moments) -> CalibratedLayer:
         """From the weights of the network and the moments of the layer's inputs."""
         bias = state[layer.bias] if layer.bias else None
-        curvatures = tuple(Curvature(each) for each in moments.covariance)
+        curvatures = tuple(Curvature(each) for each in moments.covariances)
         return cls(layer, state[layer.weight], bias, curvatures, moments.mean)
 
     @property
-    def parts(self) -> list[Floats]:
-        """The weight of each group as (filters, n)."""
-        rows = self.weight.reshape(len(self.weight), -1)
-        return list(rows.reshape(len(self.curvatures), -1, rows.shape[1]))
+    def rows(self) -> Floats:
+        """The weight as (filters, n)."""
+        return self.weight.reshape(len(self.weight), -1)
+
+    def parts(self) -> Iterator[tuple[slice, slice, Curvature]]:
+        """Filters and columns that one curvature is for, with it."""
+        filters = len(self.weight) // self.layer.groups
+        curvatures = iter(self.curvatures)
+        for group in range(self.layer.groups):
+            for span in self.layer.spans(self.rows.shape[1]):
+                yield slice(group * filters, (group + 1) * filters), span, next(curvatures)
 
     def error(self, off: Floats) -> float:
         """D, the mean square of what `off`, (filters, n), changes in the outputs of one position, summed over filters."""
         return self.product(off, off)
 
-    def product(self, rows: Floats, others: npt.NDArray[Any]) -> float:
+    def product(self, rows: Floats, others: Floats) -> float:
         """The sum over filters of row H other."""
-        shape = (len(self.curvatures), -1, rows.shape[-1])
-        pairs = zip(rows.reshape(shape), others.reshape(shape), self.curvatures, strict=True)
-        return sum(float(((row @ each.matrix) * other).sum(dtype=np.float64)) for row, other, each in pairs)
+        return sum(
+            float(((rows[of, span] @ each.matrix) * others[of, span]).sum(dtype=np.float64))
+            for of, span, each in self.parts()
+        )
 
     def shift(self, off: Floats) -> Floats:
         """What `off`, (filters, n), adds to the mean output of each filter."""
-        parts = off.reshape(len(self.curvatures), -1, off.shape[-1])
+        parts = off.reshape(self.layer.groups, -1, off.shape[-1])
         return np.concatenate([part @ middle for part, middle in zip(parts, self.mean, strict=True)]).astype(np.float32)
 
 
@@ -93,8 +102,7 @@ class QuantizedLayer:
 def in_bits(layer: CalibratedLayer, bits: int) -> QuantizedLayer:
     """`bits` bits a weight, one step a filter, the error of each weight taken up by those after it."""
     largest = largest_code(bits)
-    rows = layer.weight.reshape(len(layer.weight), -1)
-    return _quantize(layer, filter_steps(rows, largest), 0.0, largest)
+    return _quantize(layer, filter_steps(layer.rows, largest), 0.0, largest)
 
 
 def cheapest(layer: CalibratedLayer, slope: float) -> QuantizedLayer:
@@ -111,14 +119,13 @@ def cheapest(layer: CalibratedLayer, slope: float) -> QuantizedLayer:
 
 
 def _quantize(layer: CalibratedLayer, half: Half, slope: float, largest: int | None) -> QuantizedLayer:
-    steps = np.broadcast_to(half.numbers(), (len(layer.weight),))
-    by_group = steps.reshape(len(layer.curvatures), -1)
-    done = [
-        choose_codes(part, each, step, slope, largest)
-        for part, each, step in zip(layer.parts, layer.curvatures, by_group, strict=True)
-    ]
-    codes = np.concatenate([each.codes for each in done])
-    rows = layer.weight.reshape(len(codes), -1)
+    rows = layer.rows
+    steps = np.broadcast_to(half.numbers(), (len(rows),))
+    codes, bits = np.empty(rows.shape, np.int64), 0.0
+    for of, span, curvature in layer.parts():
+        part = choose_codes(rows[of, span], curvature, steps[of], slope, largest)
+        codes[of, span] = part.codes
+        bits += part.bits
     if slope > 0:
         step = float(half.numbers())
         along = layer.product(rows, codes * half.numbers())
@@ -129,7 +136,7 @@ def _quantize(layer: CalibratedLayer, half: Half, slope: float, largest: int | N
     if layer.bias is not None:
         bias = code_other(layer.layer.bias, layer.bias + layer.shift(off).reshape(layer.bias.shape), True)
     weight = CodedTensor(layer.layer.weight, codes.reshape(layer.weight.shape), "integer", ("linear",), half)
-    return QuantizedLayer(weight, bias, layer.error(off), sum(each.bits for each in done))
+    return QuantizedLayer(weight, bias, layer.error(off), bits)
 
 
 def quantize_all(
@@ -137,8 +144,8 @@ def quantize_all(
     quantize: Callable[[int, CalibratedLayer], QuantizedLayer],
     done: Callable[[int], None] = lambda _: None,
 ) -> list[QuantizedLayer]:
-    """`quantize` of every layer and its number, on all cores, in the order of the layers."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    """`quantize` of every layer and its number, several at a time, in the order of the layers."""
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(quantize, at, layer) for at, layer in enumerate(layers)]
         try:
             found = []
@@ -153,7 +160,7 @@ def quantize_all(
 
 def disturbed(layer: CalibratedLayer, seed: int) -> tuple[dict[str, Floats], float]:
     """The layer's tensors with uniform noise in the weight, the bias corrected; and the D of it."""
-    rows = layer.weight.reshape(len(layer.weight), -1)
+    rows = layer.rows
     width = DISTURBANCE * float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
     noise = np.random.default_rng(seed).uniform(-width / 2, width / 2, rows.shape).astype(np.float32)
     tensors = {layer.layer.weight: (rows + noise).reshape(layer.weight.shape)}

@@ -60,8 +60,8 @@ class Calibration:
         found = find_layers(source.graph.data, source.weights, shapes)
         if not found:
             raise NetworkError("the network has no convolution or fully connected layer that can be calibrated")
+        self._wanted = self._outputs({}, self._unseen, "run float network")
         self.layers = self._calibrate(found)
-        self._wanted = self._outputs({}, self._unseen, "float network")
         self._sensitivities: list[float] | None = None
 
     def in_bits(self, bits: int) -> list[QuantizedLayer]:
@@ -110,14 +110,19 @@ class Calibration:
             return [given[layer.input] for layer in found]
 
         moments = layer_moments(found, run, self._batches(self._seen, "look at layers"), len(self._seen), self._seed)
-        return [CalibratedLayer.of(layer, self._source.state, each) for layer, each in zip(found, moments, strict=True)]
+        made: list[CalibratedLayer] = []
+        for layer, each in zip(found, moments, strict=True):
+            self._progress(Tick("weigh errors", len(made), len(found)))
+            made.append(CalibratedLayer.of(layer, self._source.state, each))
+        return made
 
     def _measure_sensitivities(self) -> list[float]:
         """Nats of divergence for each unit of D, layer by layer, by adding noise to one at a time."""
         if self._sensitivities is not None:
             return self._sensitivities
         total = len(self.layers)
-        images = self._seen[: min(MOST_DISTURBED, max(LEAST_DISTURBED, DISTURBED_RUNS // total))]
+        enough = min(MOST_DISTURBED, max(LEAST_DISTURBED, DISTURBED_RUNS // total))
+        images = self._seen[: max(enough, self._source.batch)]
         wanted = self._outputs({}, images, "")
         found = []
         for at, layer in enumerate(self.layers):
@@ -129,7 +134,7 @@ class Calibration:
                 tries.append(got / error if error > 0 else 0.0)
             found.append(float(np.mean(tries)))
         least = LEAST_SENSITIVITY * max(found)
-        self._sensitivities = [max(each, least, 1e-30) for each in found]
+        self._sensitivities = [max(each, least) if least > 0 else 1.0 for each in found]
         return self._sensitivities
 
     def _outputs(self, changed: Mapping[str, Floats], rows: npt.NDArray[np.int64], task: str) -> Floats:
@@ -145,12 +150,6 @@ class Calibration:
     def _model(self, changed: Mapping[str, Floats]) -> bytes:
         graph = self._source.graph
         state = {name: array for name, array in self._source.state.items() if name in graph.used}
-        state |= {
-            f"{norm.name}.{part}": self._source.state[f"{norm.name}.{part}"]
-            for norm in graph.norms
-            if not norm.weight
-            for part in ("weight", "bias", "running_mean", "running_var")
-        }
         return with_weights(graph.data, {**state, **changed})
 
     def _batches(self, rows: npt.NDArray[np.int64], task: str) -> Iterator[Floats]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layer", "find_layers", "rows_of"]
+__all__ = ["MOST_COLUMNS", "Layer", "find_layers", "rows_of"]
+
+MOST_COLUMNS = 1152
+"""Of the weights of a filter that are looked at together: 128 channels of 3 x 3 kernels."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,6 +41,17 @@ class Layer:
     pads: tuple[int, ...] = ()
     same: str = ""
     groups: int = 1
+
+    def spans(self, size: int) -> list[slice]:
+        """The `size` weights of a filter in parts of whole kernels, `MOST_COLUMNS` at most, about equally many.
+
+        >>> Layer("w", "", "x", (3, 3)).spans(1161)
+        [slice(0, 585, None), slice(585, 1161, None)]
+        """
+        kernel = int(np.prod(self.kernel, dtype=np.int64))
+        parts = -(-size // MOST_COLUMNS)
+        ends = [kernel * -(-size // kernel * at // parts) for at in range(parts + 1)]
+        return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
 
 def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ...]]) -> tuple[Layer, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,12 @@ class Moments:
     """Of the rows x that the filters of a layer are multiplied with.
 
     Attributes:
-        covariance: (groups, n, n), the mean of (x - mean)(x - mean)^T if the layer has a bias that takes the mean's part
-            of an error, else the mean of x x^T; float32.
+        covariances: for each group, and each of its spans (see `Layer.spans`), the mean of (x - mean)(x - mean)^T if the
+            layer has a bias that takes the mean's part of an error, else the mean of x x^T; float32.
         mean: (groups, n).
     """
 
-    covariance: Floats
+    covariances: tuple[Floats, ...]
     mean: Doubles
 
 
@@ -37,8 +37,9 @@ class _Sums:
     """Sums over the batches so far."""
 
     def __init__(self, layer: Layer, size: int) -> None:
-        self.layer = layer
-        self.square = np.zeros((layer.groups, size, size), np.float64 if size <= 1024 else np.float32)
+        self.layer, self.spans = layer, layer.spans(size)
+        sides = [span.stop - span.start for _ in range(layer.groups) for span in self.spans]
+        self.squares = [np.zeros((side, side), np.float32) for side in sides]
         self.sum = np.zeros((layer.groups, size))
         self.rows = 0
 
@@ -48,20 +49,25 @@ class _Sums:
         wanted = int(share * max(LEAST_ROWS, ROWS_A_COLUMN * rows.shape[2]))
         if rows.shape[1] > 2 * wanted > 0:
             rows = rows[:, np.sort(random.choice(rows.shape[1], wanted, replace=False))]
+        squares = iter(self.squares)
         for group, part in enumerate(rows):
-            self.square[group] += part.T @ part
+            for span in self.spans:
+                next(squares)[...] += part[:, span].T @ part[:, span]
             self.sum[group] += part.sum(axis=0, dtype=np.float64)
         self.rows += rows.shape[1]
 
     def moments(self) -> Moments:
         """The means over all rows."""
         count = max(1, self.rows)
-        self.square /= count
         mean = self.sum / count
-        if self.layer.bias:
-            for group, middle in enumerate(mean):
-                self.square[group] -= np.outer(middle, middle)
-        return Moments(self.square.astype(np.float32, copy=False), mean)
+        squares = iter(self.squares)
+        for middle in mean:
+            for span in self.spans:
+                square = next(squares)
+                square /= count
+                if self.layer.bias:
+                    square -= np.outer(middle[span], middle[span]).astype(np.float32)
+        return Moments(tuple(self.squares), mean)
 
 
 def layer_moments(
@@ -70,8 +76,8 @@ def layer_moments(
     batches: Iterable[Floats],
     images: int,
     seed: int = 0,
-) -> list[Moments]:
-    """Moments of every layer.
+) -> Iterator[Moments]:
+    """Moments of every layer, one after the other, so that each can be used up before the next.
 
     Args:
         layers: whose inputs `run` gives, in this order.
@@ -87,7 +93,8 @@ def layer_moments(
             if len(sums) == at:
                 sums.append(_Sums(layer, _size(layer, value)))
             sums[at].add(value, len(batch) / images, random)
-    return [each.moments() for each in sums]
+    while sums:
+        yield sums.pop(0).moments()
 
 
 def _size(layer: Layer, value: Floats) -> int:

@@ -31,7 +31,7 @@ class Curvature:
     """The matrix H of one group of a layer, made ready.
 
     Attributes:
-        matrix: H with `DAMPING` of its mean diagonal added, (n, n).
+        matrix: H with `DAMPING` of its mean diagonal added, or more if it takes more to be positive definite, (n, n).
         factor: upper triangular U with U^T U = H^-1.
         stiffness: geometric mean of 1 / U_jj^2: what an error of 1 in a weight costs once the others have made up for it.
     """
@@ -39,12 +39,19 @@ class Curvature:
     def __init__(self, covariance: Floats) -> None:
         size = len(covariance)
         mean = float(np.trace(covariance)) / max(1, size)
-        damped = np.array(covariance, np.float64)
-        damped[np.diag_indices(size)] += DAMPING * mean if mean > 0 else 1.0
-        inverse = np.linalg.inv(damped)
+        damping = DAMPING
+        while True:
+            damped = np.array(covariance, np.float64)
+            damped[np.diag_indices(size)] += damping * mean if mean > 0 else 1.0
+            try:
+                # of the reversed matrix, so that H = R R^T with R upper triangular, and U = R^-1
+                root = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+                break
+            except np.linalg.LinAlgError:  # fewer rows than columns, or moments that were rounded
+                damping *= 10
         self.matrix = damped.astype(np.float32)
-        self.factor = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
-        del inverse, damped
+        del damped
+        self.factor = np.triu(np.linalg.inv(root)).astype(np.float32)
         self.stiffness = float(np.exp(-2 * np.log(np.diag(self.factor)).mean()))
 
 
