@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sepnet.api import PackedModel, compress, inspect, read, rewrite
+    from sepnet.api import PackedModel, compress, inspect, pack, read, rewrite
     from sepnet.core.dataset import Dataset, Split
     from sepnet.core.errors import SepnetError
     from sepnet.core.packed_model import Limits
@@ -26,6 +26,7 @@ __all__ = [
     "compress",
     "inspect",
     "load_recipe",
+    "pack",
     "read",
     "rewrite",
 ]
@@ -40,6 +41,7 @@ _HOMES = {
     "compress": "sepnet.api",
     "inspect": "sepnet.api",
     "load_recipe": "sepnet.core.recipe",
+    "pack": "sepnet.api",
     "read": "sepnet.api",
     "rewrite": "sepnet.api",
 }

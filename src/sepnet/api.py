@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from sepnet.core import packed_model
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import UsageError
 from sepnet.core.network import NetworkReport
+from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sepnet.steps.compress import StageRow
     from sepnet.steps.info import FileReport
 
-__all__ = ["PackedModel", "compress", "inspect", "read", "rewrite"]
+__all__ = ["PackedModel", "compress", "inspect", "pack", "read", "rewrite"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,10 +88,16 @@ class PackedModel(packed_model.PackedModel):
         return info(self)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """numpy arrays that a strict `load_state_dict` of the original class takes (as tensors), same outputs."""
+        """numpy arrays that a strict `load_state_dict` of the original class takes (as tensors), same outputs.
+
+        Weights that were packed alone are of the type they had; bfloat16, which numpy lacks, is float32.
+        """
+        from sepnet.packing.dtypes import as_stored, stored_types
         from sepnet.packing.restore import state_dict
 
-        return dict(state_dict(self))
+        types = stored_types(self)
+        state = state_dict(self).items()
+        return {name: as_stored(name, array, types[name]) if name in types else array for name, array in state}
 
     def unpack(self, path: str | PathLike[str]) -> None:
         """Write the state dict as safetensors."""
@@ -162,6 +169,48 @@ def compress(
     return PackedModel(
         packed.header, packed.graph, packed.payloads, packed.header_bytes, packed.graph_bytes, done.rows, done.rewrites
     )
+
+
+def pack(
+    path: str | PathLike[str],
+    bits: int | Literal["auto"] | None = None,
+    calibrate: Dataset | str | None = None,
+    *,
+    images: int = 1024,
+    max_divergence: float | None = None,
+    target_bytes: int | None = None,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
+) -> PackedModel:
+    """Pack a trained network (`.onnx`), or weights alone (`.safetensors`), without training.  Needs no torch.
+
+    Args:
+        path: the file.
+        bits: 2 to 8 bits a weight (8 if None; floats of weights alone are then kept exactly), or "auto".
+        calibrate: images to quantize by, a `Dataset` or a name as on the command line; labels are not looked at.
+        images: so many of its training images, and as many again to measure on.
+        max_divergence, target_bytes: what "auto" may lose in nats, or take; see docs/pack.md.
+        seed: which images.
+        data_dir: where named data sets are; default `$SEPNET_DATA`.
+        progress: callback.
+
+    Raises:
+        UsageError: options that do not go together.  NetworkError, WeightsError: the file cannot be packed.
+        SepnetError: the budget cannot be met.
+    """
+    from sepnet.steps.pack import Calibrate, pack_onnx
+    from sepnet.steps.pack_weights import pack_weights
+
+    check_seed(seed)
+    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes)
+    if options.check(Path(path)):
+        done = pack_weights(path, options, progress)
+    else:
+        by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
+        done = pack_onnx(path, options, by, progress)
+    packed = done.packed
+    return PackedModel(packed.header, packed.graph, packed.payloads, packed.header_bytes, packed.graph_bytes)
 
 
 def rewrite(

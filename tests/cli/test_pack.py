@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import sepnet
+from sepnet.core.errors import UsageError
 from sepnet.core.packed_model import PackedModel
 
 onnx = pytest.importorskip("onnx")
@@ -72,9 +74,13 @@ def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> Non
     [
         (("--bits", "9"), "--bits '9': expected 2 to 8, or auto"),
         (("--bits", "four"), "--bits 'four': expected 2 to 8, or auto"),
-        (("--bits", "auto"), "--bits auto needs images to measure on: --calibrate DATA"),
-        (("--target-bytes", "100"), "go with --bits auto"),
-        (("--bits", "auto", "--max-divergence", "0"), "above 0"),
+        (("--bits", "auto"), "bits auto needs images to measure on"),
+        (("--target-bytes", "100"), "goes with bits auto"),
+        (("--bits", "auto", "--calibrate", DATA, "--max-divergence", "0"), "above 0"),
+        (
+            ("--bits", "auto", "--calibrate", DATA, "--max-divergence", "1", "--target-bytes", "9"),
+            "expected one of them",
+        ),
         (("--calibrate", "nothing"), "unknown data set 'nothing'"),
     ],
 )
@@ -114,6 +120,29 @@ def test_by_calibration(run: Any, network: Path, tmp_path: Path) -> None:
     ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", target, "--json")
     assert ran.code == 0 and ran.json["bytes"] <= target
     assert PackedModel.read(output).header.made["calibrate"] == DATA
+    few = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", 500)
+    assert few.code == 1 and "found no codes that fit 500 bytes" in few.error
     four = run("pack", network, "-o", output, "--bits", 4, *by, "--json")
     blind = run("pack", network, "-o", output, "--bits", 4, "--json")
     assert four.code == 0 and four.json["agreement"]["images"] == 100 and blind.json["agreement"] is None
+
+
+def test_an_interrupted_run_leaves_nothing(
+    run: Any, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sepnet.quantizing.calibrated.choose_codes", interrupt)
+    ran = run("pack", network, "-o", tmp_path / "net.sepnet", "--bits", 4, "--calibrate", DATA, "--images", 20)
+    assert ran.code == 130 and "interrupted" in ran.err and not list(tmp_path.iterdir())
+
+
+def test_the_same_in_python(network: Path, tmp_path: Path) -> None:
+    packed = sepnet.pack(network, 4, DATA, images=20)
+    assert packed.run(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 10)
+    save_file({"n": np.arange(9, dtype=np.uint8)}, tmp_path / "n.safetensors")
+    state = sepnet.pack(tmp_path / "n.safetensors").state_dict()
+    assert state["n"].dtype == np.uint8
+    with pytest.raises(UsageError, match="bits 9: expected 2 to 8"):
+        sepnet.pack(network, 9)

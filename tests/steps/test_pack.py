@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from sepnet.core.errors import FormatError, NetworkError, UsageError, WeightsError
+from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.safetensors import export
 from sepnet.packing.restore import onnx_model, state_dict
@@ -82,7 +83,7 @@ def small(make: Make, batch: Any = "n") -> Path:
 
 
 def test_eight_bits_change_the_outputs_little(make: Make) -> None:
-    done = pack_onnx(small(make), 8)
+    done = pack_onnx(small(make), PackOptions(8))
     assert done.difference is not None and done.largest is not None
     assert done.difference < 0.03 * done.largest
     assert done.bytes_before == small(make).stat().st_size > done.packed.bytes
@@ -99,7 +100,7 @@ def test_eight_bits_change_the_outputs_little(make: Make) -> None:
 def test_weights_are_of_the_bits_asked_for_and_filters_come_first(make: Make) -> None:
     errors = []
     for bits in (8, 5, 4, 2):
-        done = pack_onnx(small(make), bits)
+        done = pack_onnx(small(make), PackOptions(bits))
         by_name = {entry.name: entry for entry in done.packed.header.tensors}
         for name in ("a.weight", "d.weight", "h.weight", "i.weight"):
             assert by_name[name].bits <= bits and by_name[name].scale == "filter", name
@@ -109,11 +110,14 @@ def test_weights_are_of_the_bits_asked_for_and_filters_come_first(make: Make) ->
 
 
 def test_the_same_file_packs_to_the_same_bytes(make: Make) -> None:
-    assert pack_onnx(small(make), 5).packed.to_bytes() == pack_onnx(small(make), 5).packed.to_bytes()
+    assert (
+        pack_onnx(small(make), PackOptions(5)).packed.to_bytes()
+        == pack_onnx(small(make), PackOptions(5)).packed.to_bytes()
+    )
 
 
 def test_a_file_of_a_fixed_batch(make: Make) -> None:
-    assert pack_onnx(small(make, 1), 8).checked == 1
+    assert pack_onnx(small(make, 1)).checked == 1
 
 
 def test_what_cannot_be_packed(make: Make, tmp_path: Path) -> None:
@@ -130,8 +134,8 @@ def test_what_cannot_be_packed(make: Make, tmp_path: Path) -> None:
         pack_onnx(make([node("Odd", ["x"], ["y"], domain="mine")], {}, ("n", 3)))
     with pytest.raises(WeightsError, match=r"w holds 1 NaN or Inf of 6"):
         pack_onnx(make([node("MatMul", ["x", "w"], ["y"])], {"w": np.float32([[1, 2], [3, np.nan], [5, 6]])}, ("n", 3)))
-    with pytest.raises(UsageError, match="need images"):
-        pack_onnx(small(make), None)
+    with pytest.raises(UsageError, match="needs images"):
+        pack_onnx(small(make), PackOptions("auto"))
 
 
 ARRAYS: dict[str, Any] = {
@@ -178,7 +182,7 @@ def test_bfloat16_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_weights_alone_in_five_bits(tmp_path: Path) -> None:
     weight = np.random.default_rng(0).standard_normal((20, 30)).astype(np.float32)
     save_file({"w": weight, "b": weight[0].copy(), "n": np.arange(4)}, tmp_path / "w.safetensors")
-    done = pack_weights(tmp_path / "w.safetensors", 5)
+    done = pack_weights(tmp_path / "w.safetensors", PackOptions(5))
     state = state_dict(done.packed)
     assert np.array_equal(state["b"], weight[0]) and np.array_equal(state["n"], np.arange(4))
     assert 0 < np.abs(state["w"] - weight).max() < 0.15

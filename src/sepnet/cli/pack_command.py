@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
 from sepnet.cli.app import DataDir, Json, Seed, command, integer
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
-
-if TYPE_CHECKING:
-    from sepnet.core.pack_report import PackReport
-    from sepnet.core.progress import Progress
+from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 
 __all__ = ["pack"]
 
 BITS = "2 to 8, or auto"
-DIVERGENCE = 0.005
 
 
 @command("sepnet pack model.onnx -o model.sepnet --bits auto --calibrate cifar10")
@@ -61,7 +57,7 @@ def pack(
         typer.Option(
             "--max-divergence",
             metavar="NATS",
-            help=f"With --bits auto: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {DIVERGENCE}.",
+            help=f"With --bits auto: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {MAX_DIVERGENCE}.",
         ),
     ] = None,
     target_bytes: Annotated[
@@ -81,68 +77,31 @@ def pack(
     from sepnet.cli import terminal
     from sepnet.cli.pack_tables import pack_json, print_pack
 
-    wanted = _bits(bits)
-    ending = file.suffix.lower()
-    if ending not in (".onnx", ".safetensors"):
-        raise UsageError(f"{str(file)!r}: expected a network (.onnx) or weights (.safetensors)")
-    alone = ending == ".safetensors"
-    if (alone or wanted != "auto") and (max_divergence is not None or target_bytes is not None):
-        raise UsageError("--max-divergence and --target-bytes go with --bits auto, of an .onnx file")
-    if max_divergence is not None and (target_bytes is not None or not 0 < max_divergence <= 10):
-        raise UsageError("expected one of --max-divergence, above 0 and at most 10 nats, and --target-bytes")
-    if alone and (calibrate is not None or wanted == "auto"):
-        raise UsageError(
-            f"{file} has no graph that could be calibrated; expected --bits 2 to 8, or none, without --calibrate"
-        )
-    if wanted == "auto" and calibrate is None:
-        raise UsageError("--bits auto needs images to measure on: --calibrate DATA")
+    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes)
+    alone = options.check(file)
     check_paths({"FILE": file}, {"-o": output})
     with terminal.Progress() as progress:
         if alone:
             from sepnet.steps.pack_weights import pack_weights
 
-            done = pack_weights(file, None if wanted is None else int(wanted), progress.tick)
+            done = pack_weights(file, options, progress.tick)
         else:
-            done = _network(
-                file,
-                None if wanted == "auto" else int(wanted or 8),
-                calibrate,
-                images,
-                seed,
-                DIVERGENCE if max_divergence is None else max_divergence,
-                target_bytes,
-                data_dir,
-                progress.tick,
-            )
+            from sepnet.steps.pack import Calibrate, pack_onnx
+
+            by = None
+            if calibrate is not None:
+                from sepnet.datasets import load
+
+                by = Calibrate(load(calibrate, data_dir), images, seed)
+            done = pack_onnx(file, options, by, progress.tick)
     done.packed.write(output)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
 
 
-def _bits(text: str | None) -> str | None:
+def _bits(text: str | None) -> int | Literal["auto"] | None:
     if text is None or text == "auto":
-        return text
+        return cast(Literal["auto"] | None, text)
     with contextlib.suppress(ValueError):
         if 2 <= int(text) <= 8:
-            return str(int(text))
+            return int(text)
     raise UsageError(f"--bits {text!r}: expected {BITS}")
-
-
-def _network(
-    file: Path,
-    bits: int | None,
-    calibrate: str | None,
-    images: int,
-    seed: int,
-    max_divergence: float,
-    target_bytes: int | None,
-    data_dir: Path | None,
-    progress: Progress,
-) -> PackReport:
-    from sepnet.steps.pack import Calibrate, pack_onnx
-
-    by = None
-    if calibrate is not None:
-        from sepnet.datasets import load
-
-        by = Calibrate(load(calibrate, data_dir), images, seed)
-    return pack_onnx(file, bits, by, max_divergence, target_bytes, progress)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import DataError, NetworkError
+from sepnet.core.errors import DataError, NetworkError, SepnetError
 from sepnet.core.pack_report import Agreement
 from sepnet.core.progress import Progress, Tick
 from sepnet.packing.onnx_source import OnnxSource
@@ -68,8 +68,8 @@ class Calibration:
         """Every layer with `bits` bits a weight."""
         return self._quantize(lambda _, layer: in_bits(layer, bits))
 
-    def within_divergence(self, most: float) -> list[QuantizedLayer] | None:
-        """The smallest codes whose `agreement` with the float network is `most` nats or better; None if nothing is."""
+    def within_divergence(self, most: float) -> list[QuantizedLayer]:
+        """The smallest codes whose divergence from the float network is at most `most` nats.  `SepnetError` if none is."""
         count = sum(layer.weight.size for layer in self.layers)
         found = approach(
             lambda slope: self._at(slope, lambda done: self.measure(tensors_of(done)).divergence),
@@ -77,14 +77,18 @@ class Calibration:
             2 * np.log(2) * most / count,
             1.3,
         )
-        return None if found is None else found[2]
+        if found is None:
+            raise SepnetError(f"found no codes within a divergence of {most:g} nats; expected a larger budget")
+        return found[2]
 
-    def within_bytes(self, size: Callable[[list[QuantizedLayer]], int], most: int) -> list[QuantizedLayer] | None:
-        """The best codes of which `size`, bytes of a file, is at most `most`; None if no file is as small."""
+    def within_bytes(self, size: Callable[[list[QuantizedLayer]], int], most: int) -> list[QuantizedLayer]:
+        """The best codes of which `size`, bytes of a file, is at most `most`.  `SepnetError` if no file is as small."""
         count = sum(layer.weight.size for layer in self.layers)
         first = 2 * np.log(2) * 0.01 / count
         found = approach(lambda slope: self._at(slope, size), most, first, -0.35, near=0.99)
-        return None if found is None else found[2]
+        if found is None:
+            raise SepnetError(f"found no codes that fit {most:,} bytes; expected a larger target")
+        return found[2]
 
     def measure(self, coded: Sequence[CodedTensor]) -> Agreement:
         """With the float network, on the images that were not quantized by."""

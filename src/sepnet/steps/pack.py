@@ -14,24 +14,23 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import SepnetError, UsageError
 from sepnet.core.header import InputSpec
+from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
-from sepnet.quantizing.calibrated import QuantizedLayer
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
 from sepnet.runtimes.probe import Probe
 
-__all__ = ["MAX_DIVERGENCE", "Calibrate", "pack_onnx"]
+__all__ = ["Calibrate", "pack_onnx"]
 
 Floats = npt.NDArray[np.float32]
 CHECKED = 8
-MAX_DIVERGENCE = 0.005
+DEFAULTS = PackOptions()
 QUICK = ("dense_ans", "dense")
 """Codecs to try files with; the last one may take any."""
 
@@ -47,10 +46,8 @@ class Calibrate:
 
 def pack_onnx(
     path: str | os.PathLike[str],
-    bits: int | None = 8,
+    options: PackOptions = DEFAULTS,
     calibrate: Calibrate | None = None,
-    max_divergence: float = MAX_DIVERGENCE,
-    target_bytes: int | None = None,
     progress: Progress = silent,
 ) -> PackReport:
     """Quantize every layer's weights, its biases to 8 bits, and pack.
@@ -59,46 +56,39 @@ def pack_onnx(
 
     Args:
         path: an `.onnx` file of a float network with one input.
-        bits: 2 to 8 bits a weight, one step a filter.  None: one step a layer, as coarse as `max_divergence` allows, and the
-            codes that the entropy coder writes in few bits.
-        calibrate: images by which errors are weighed; None looks at the weights alone, and takes no `bits` None.
-        max_divergence: mean Kullback-Leibler divergence from the float network's outputs in nats that may be lost.
-        target_bytes: in place of `max_divergence`, what the file may take.
+        options: with `bits` 2 to 8 weights have one step a filter; with "auto" one step a layer, as coarse as the budget
+            allows, and the codes that an entropy coder writes in few bits.
+        calibrate: images by which errors are weighed; None looks at the weights alone.
         progress: callback.
 
     Raises:
         NetworkError, WeightsError: the file cannot be packed.  MissingExtraError: onnx is not installed.
-        DataError: the images do not fit.  UsageError: `bits` None without `calibrate`.  SepnetError: the budget cannot be met.
+        DataError: the images do not fit.  UsageError: "auto" without `calibrate`.  SepnetError: the budget cannot be met.
     """
+    dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
+    bits = None if options.bits == "auto" else options.bits or 8
     source = read_onnx(path)
     if calibrate is None:
-        if bits is None:
-            raise UsageError("bits that are chosen by their effect need images: found no data to calibrate on")
-        coded = _by_weights_alone(source, bits, progress)
-        return _done(path, source, _pack(path, source, coded, {"bits": bits}))
+        coded = _by_weights_alone(source, bits or 8, progress)
+        return _done(path, source, _pack(path, source, coded, {"bits": bits or 8}))
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
     work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
     others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
-    done: list[QuantizedLayer] | None
     if bits is not None:
-        done = work.in_bits(bits)
-    elif target_bytes is not None:
-        about["target_bytes"] = target_bytes
-        done = work.within_bytes(
-            lambda found: _pack(path, source, [*tensors_of(found), *others], about, calibrate.data, QUICK).bytes,
-            target_bytes,
+        found = work.in_bits(bits)
+    elif options.target_bytes is not None:
+        about["target_bytes"] = options.target_bytes
+        found = work.within_bytes(
+            lambda tried: _pack(path, source, [*tensors_of(tried), *others], about, calibrate.data, QUICK).bytes,
+            options.target_bytes,
         )
     else:
-        about["max_divergence"] = max_divergence
-        done = work.within_divergence(max_divergence)
-    if done is None:
-        wanted = f"{target_bytes:,} bytes" if target_bytes else f"a divergence of {max_divergence:g} nats"
-        raise SepnetError(f"no file within {wanted} was found; give a larger budget")
-    coded = [*tensors_of(done), *others]
+        about["max_divergence"] = options.max_divergence or MAX_DIVERGENCE
+        found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
     progress(Tick("pack", 0, 1))
-    packed = _pack(path, source, coded, about, calibrate.data)
-    return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(done)))
+    packed = _pack(path, source, [*tensors_of(found), *others], about, calibrate.data)
+    return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(found)))
 
 
 def _by_weights_alone(

@@ -12,6 +12,7 @@ import numpy as np
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import WeightsError
 from sepnet.core.header import Header
+from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
@@ -22,15 +23,21 @@ from sepnet.quantizing.linear import code_weight
 
 __all__ = ["pack_weights"]
 
+DEFAULTS = PackOptions()
 
-def pack_weights(path: str | os.PathLike[str], bits: int | None = None, progress: Progress = silent) -> PackReport:
+
+def pack_weights(
+    path: str | os.PathLike[str], options: PackOptions = DEFAULTS, progress: Progress = silent
+) -> PackReport:
     """Pack every tensor of the file; nothing can be run, everything can be unpacked.
 
-    Integers come back as they were, in their type.  So do floats if `bits` is None; else those of two dimensions and more are
-    quantized to `bits` bits, one step a filter.
+    Integers come back as they were, in their type.  So do floats if `options.bits` is None; else those of two dimensions and
+    more are quantized to so many bits, one step a filter.
 
     Raises `WeightsError` for files that cannot be read, and for numbers that a packed file cannot hold.
     """
+    options.check(Path(path))
+    bits = None if options.bits == "auto" else options.bits
     total = os.path.getsize(path) if os.path.isfile(path) else 0
     entries, payloads, rows = [], [], []
     done = params = 0

@@ -1,0 +1,59 @@
+"""What may be asked of packing without training, and what goes together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sepnet.core.errors import UsageError
+
+__all__ = ["MAX_DIVERGENCE", "PackOptions"]
+
+MAX_DIVERGENCE = 0.005
+"""Mean Kullback-Leibler divergence from the float network, in nats, that "auto" may lose unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """What was asked for.
+
+    Attributes:
+        bits: 2 to 8, "auto", or None: 8 for a network, floats kept exactly for weights alone.
+        calibrated: whether there are images to quantize by.
+        max_divergence, target_bytes: the budget of "auto"; at most one is given.
+
+    >>> PackOptions("auto").check(Path("net.onnx"))
+    Traceback (most recent call last):
+    ...
+    sepnet.core.errors.UsageError: bits auto needs images to measure on; give a data set to calibrate by
+    """
+
+    bits: int | Literal["auto"] | None = None
+    calibrated: bool = False
+    max_divergence: float | None = None
+    target_bytes: int | None = None
+
+    def check(self, path: Path) -> bool:
+        """Whether `path` holds weights alone, by its ending.  Raises `UsageError` for what does not go together."""
+        ending = path.suffix.lower()
+        if ending not in (".onnx", ".safetensors"):
+            raise UsageError(f"{str(path)!r}: expected a network (.onnx) or weights (.safetensors)")
+        if self.bits not in (None, "auto", *range(2, 9)):
+            raise UsageError(f"bits {self.bits!r}: expected 2 to 8, or auto")
+        budget, alone = (self.max_divergence, self.target_bytes), ending == ".safetensors"
+        if alone and (self.calibrated or self.bits == "auto"):
+            raise UsageError(
+                f"{path} has no graph that could be calibrated; expected 2 to 8 bits, or none given, and no images"
+            )
+        if self.bits != "auto" and budget != (None, None):
+            raise UsageError("a budget of divergence or bytes goes with bits auto")
+        if self.bits == "auto" and not self.calibrated:
+            raise UsageError("bits auto needs images to measure on; give a data set to calibrate by")
+        if None not in budget:
+            raise UsageError("found a largest divergence and a target in bytes; expected one of them")
+        if self.max_divergence is not None and not 0 < self.max_divergence <= 10:
+            raise UsageError(f"largest divergence {self.max_divergence}: expected above 0 and at most 10 nats")
+        if self.target_bytes is not None and self.target_bytes < 1:
+            raise UsageError(f"target of {self.target_bytes} bytes: expected 1 or more")
+        return alone
