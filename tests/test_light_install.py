@@ -24,6 +24,8 @@ import sys
 from importlib.machinery import PathFinder
 
 class Finder:
+    find_distributions = PathFinder.find_distributions
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         return None if name.partition(".")[0] in {HEAVY!r} else PathFinder.find_spec(name, path, target)
@@ -143,6 +145,7 @@ def check_commands(python: Python, folder: Path) -> None:
     assert prediction["image"] == "image.png" and len(prediction["guesses"]) == 3
     as_json("unpack", "net.sepnet", "-o", "command.safetensors")
     assert set(load_file(folder / "command.safetensors")) >= {"conv1.weight", "fc2.bias"}
+    assert as_json("pack", "command.safetensors", "-o", "weights.sepnet")["bytes"] > 0
     for command in ("--help", "train --help", "info net.sepnet", "run net.sepnet image.png"):
         assert sepnet_command(python, *command.split()).returncode == 0
 
@@ -160,6 +163,8 @@ def check_hints(python: Python) -> None:
         assert "Traceback" not in done.stderr and not done.stdout
     done = sepnet_command(python, "evaluate", "net.sepnet", "--data", "digits")
     assert done.returncode == 2 and "pip install 'sepnet[digits]'" in done.stderr
+    done = sepnet_command(python, "pack", "net.onnx", "-o", "new.sepnet")
+    assert done.returncode == 2 and "pip install 'sepnet[onnx]'" in done.stderr, done.stderr
     done = python("import sepnet.networks; sepnet.networks.build('lenet5')")
     assert "MissingExtraError" in done.stderr and "sepnet[torch]" in done.stderr
 

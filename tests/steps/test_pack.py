@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from sepnet.core.errors import FormatError, NetworkError, UsageError, WeightsError
@@ -153,13 +154,15 @@ ARRAYS: dict[str, Any] = {
 
 
 def test_weights_alone_come_back_bit_for_bit(tmp_path: Path) -> None:
-    save_file(ARRAYS, tmp_path / "w.safetensors")
+    save_file(ARRAYS, tmp_path / "w.safetensors", {"layers": "[1, 2]"})
     done = pack_weights(tmp_path / "w.safetensors")
     done.packed.write(tmp_path / "w.sepnet")
     again = PackedModel.read(tmp_path / "w.sepnet")
     export(again, tmp_path / "again.safetensors")
     found = load_file(tmp_path / "again.safetensors")
     assert found.keys() == ARRAYS.keys()
+    with safe_open(tmp_path / "again.safetensors", "numpy") as file:
+        assert file.metadata() == {"layers": "[1, 2]"}
     for name, array in ARRAYS.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
         assert found[name].tobytes() == array.tobytes(), name
@@ -195,6 +198,7 @@ def test_weights_alone_in_five_bits(tmp_path: Path) -> None:
         (b"\xff" * 20, "not a safetensors file"),
         (b"\x02" + bytes(7) + b"{}", "holds no tensors"),
         (b"\x02" + bytes(7) + b"[]", "does not parse"),
+        ({"__metadata__": {"a": 1}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, "does not parse"),
         ({"w": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, "F8_E4M3; expected one of"),
         ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 400]}}, "is damaged"),
         ({"w": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}, "is damaged"),

@@ -164,7 +164,10 @@ def print_info(report: FileReport, title: str) -> None:
     console().print(ledger)
     note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {report.ratio:.1f}x smaller than float32")
     if report.made:
-        note(plain("made with " + ", ".join(f"{key} {value}" for key, value in report.made.items())))
+        made = {
+            key: f"of {len(value):,} characters" if key == "metadata" else value for key, value in report.made.items()
+        }
+        note(plain("made with " + ", ".join(f"{key} {value}" for key, value in made.items())))
 
 
 def print_patterns(report: FileReport) -> None:

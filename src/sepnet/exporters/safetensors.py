@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.dtypes import BFLOAT16, as_stored, rounded_to_bfloat16, stored_types
+from sepnet.packing.dtypes import BFLOAT16, METADATA, as_stored, rounded_to_bfloat16, stored_types
 from sepnet.packing.restore import state_dict
 
 __all__ = ["export"]
@@ -23,7 +23,7 @@ __all__ = ["export"]
 def export(model: PackedModel, path: Path) -> None:
     """Write a state dict that a strict `load_state_dict` of the original class takes.
 
-    Tensors that came in another type than float32 and int64 get it back.
+    Tensors that came in another type than float32 and int64 get it back, weights that were packed alone their metadata.
     """
     state: dict[str, npt.NDArray[Any]] = dict(state_dict(model))
     if "__metadata__" in state:
@@ -32,8 +32,15 @@ def export(model: PackedModel, path: Path) -> None:
     for name, dtype in types.items():
         typed = as_stored(name, state[name], dtype)
         state[name] = rounded_to_bfloat16(typed) if dtype == BFLOAT16 else typed
-    data = save({name: np.asarray(array, order="C") for name, array in state.items()})
+    data = save({name: np.asarray(array, order="C") for name, array in state.items()}, _metadata(model))
     write_bytes(path, _with_bfloat16(data, [name for name, dtype in types.items() if dtype == BFLOAT16]))
+
+
+def _metadata(model: PackedModel) -> dict[str, str] | None:
+    try:
+        return msgspec.json.decode(str(model.header.made.get(METADATA, "{}")), type=dict[str, str]) or None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise FormatError(f"the metadata of the packed weights is no object of texts: {error}") from error
 
 
 def _with_bfloat16(data: bytes, names: Collection[str]) -> bytes:

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["BFLOAT16", "FLOATS", "INTEGERS", "as_stored", "rounded_to_bfloat16", "stored_types"]
+__all__ = ["BFLOAT16", "FLOATS", "INTEGERS", "METADATA", "as_stored", "rounded_to_bfloat16", "stored_types"]
 
 INTEGERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
+METADATA = "metadata"
+"""Key of `made` under which the metadata of a weights file is kept, as a JSON object of texts."""
 BFLOAT16 = "bfloat16"
 FLOATS = ("float16", BFLOAT16, "float32", "float64")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -16,7 +15,7 @@ from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import WeightsError
 from sepnet.packing.dtypes import BFLOAT16
 
-__all__ = ["exact_codes", "read_tensors"]
+__all__ = ["exact_codes", "read_metadata", "read_tensors"]
 
 TYPES = {
     "BOOL": "bool",
@@ -24,6 +23,10 @@ TYPES = {
     **{"F16": "float16", "BF16": BFLOAT16, "F32": "float32", "F64": "float64"},
 }
 LONGEST_HEADER = 100 << 20
+
+
+class _Metadata(msgspec.Struct):
+    metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
 
 
 class _Entry(msgspec.Struct):
@@ -40,19 +43,36 @@ def read_tensors(path: str | os.PathLike[str]) -> Iterator[tuple[str, str, npt.N
     Raises `WeightsError` for what is no safetensors file, and for types that sepnet does not know.
     """
     try:
-        size = os.path.getsize(path)
         with open(path, "rb") as file:
-            start = 8 + (length := int.from_bytes(file.read(8), "little"))
-            if size < 8 or length > min(size - 8, LONGEST_HEADER):
-                raise WeightsError(f"{path} is not a safetensors file: {size} bytes, a header of {length}")
-            for name, entry in _entries(file.read(length), size - start, Path(path)):
+            text, start, size = _header(file, path)
+            for name, entry in _entries(text, size - start, path):
                 file.seek(start + entry.data_offsets[0])
                 yield name, TYPES[entry.dtype], _numbers(file.read(_bytes(entry)), entry)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _entries(text: bytes, size: int, path: Path) -> list[tuple[str, _Entry]]:
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What the file says of itself, texts by name.  Raises `WeightsError` as `read_tensors` does."""
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(_header(file, path)[0], type=_Metadata).metadata
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a safetensors file: its header does not parse: {error}") from error
+
+
+def _header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[bytes, int, int]:
+    """Text of the header, where the numbers start, and the size of the file."""
+    size = os.path.getsize(path)
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, LONGEST_HEADER):
+        raise WeightsError(f"{path} is not a safetensors file: {size} bytes, a header of {length}")
+    return file.read(length), 8 + length, size
+
+
+def _entries(text: bytes, size: int, path: str | os.PathLike[str]) -> list[tuple[str, _Entry]]:
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         raw.pop("__metadata__", None)

@@ -7,6 +7,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from sepnet.core.coded_tensor import CodedTensor
@@ -16,9 +17,10 @@ from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.packing.dtypes import METADATA
 from sepnet.packing.pack import encode_tensor
 from sepnet.packing.restore import decode_tensor
-from sepnet.packing.weights_source import exact_codes, read_tensors
+from sepnet.packing.weights_source import exact_codes, read_metadata, read_tensors
 from sepnet.quantizing.linear import code_weight
 
 __all__ = ["pack_weights"]
@@ -31,7 +33,7 @@ def pack_weights(
 ) -> PackReport:
     """Pack every tensor of the file; nothing can be run, everything can be unpacked.
 
-    Integers come back as they were, in their type.  So do floats if `options.bits` is None; else those of two dimensions and
+    Integers come back as they were, in their type; so does the metadata.  So do floats if `options.bits` is None; else those of two dimensions and
     more are quantized to so many bits, one step a filter.
 
     Raises `WeightsError` for files that cannot be read, and for numbers that a packed file cannot hold.
@@ -58,9 +60,10 @@ def pack_weights(
         entries.append(entry)
         payloads.append(payload)
         done, params = done + size, params + numbers.size
-    header = Header(
-        Path(path).name, params, tuple(entries), made={"sepnet": version("sepnet"), "bits": bits or "exact"}
-    )
+    made: dict[str, str | int | float] = {"sepnet": version("sepnet"), "bits": bits or "exact"}
+    if metadata := read_metadata(path):
+        made[METADATA] = msgspec.json.encode(metadata, order="sorted").decode()
+    header = Header(Path(path).name, params, tuple(entries), made=made)
     return PackReport(PackedModel.of(header, b"", payloads), tuple(rows), os.path.getsize(path))
 
 
