@@ -19,7 +19,9 @@ def approach(
     near: float = 0.93,
     tries: int = 7,
 ) -> tuple[float, float, Result] | None:
-    """The setting, number and result of the largest number that is at most `target`; None if all tries are above it.
+    """The setting, number and result of the try that went furthest with a number of at most `target`; None if none had one.
+
+    Furthest is the largest setting if `power` is above 0, else the smallest; measured numbers may be noisy.
 
     Numbers are taken to go with a power of the setting: the first guess of it is `power`, later ones come from the tries
     nearest to the target.  Stops when a number is between `near * target` and `target`.
@@ -33,7 +35,7 @@ def approach(
     setting = first
     for _ in range(tries):
         number, result = measure(setting)
-        if number <= target and (best is None or number > best[1]):
+        if number <= target and (best is None or (setting > best[0]) == (power > 0)):
             best = setting, number, result
         if near * target <= number <= target:
             break
