@@ -1,0 +1,134 @@
+"""Quantizing by images: what goes into layers, codes that weigh errors, steps that keep the size of the outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sepnet.quantizing.agreement import agreement
+from sepnet.quantizing.calibrated import CalibratedLayer, cheapest, disturbed, in_bits
+from sepnet.quantizing.layers import MOST_COLUMNS, Layer, find_layers, rows_of
+from sepnet.quantizing.moments import layer_moments
+from sepnet.quantizing.rate_distortion import Curvature, choose_codes
+from sepnet.quantizing.search import approach
+from sepnet.runtimes.probe import Probe
+
+onnx = pytest.importorskip("onnx")
+helper = onnx.helper
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pads": [1, 1, 1, 1]},
+        {"strides": [2, 1], "pads": [0, 1, 2, 0]},
+        {"group": 2, "dilations": [2, 1]},
+        {"group": 6},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 3]},
+        {"auto_pad": "VALID"},
+    ],
+    ids=str,
+)
+def test_rows_times_filters_are_what_the_runtime_gives(settings: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    groups = settings.get("group", 1)
+    weight = random.standard_normal((12, 6 // groups, 3, 2)).astype(np.float32)
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], **settings)],
+        "g",
+        [helper.make_tensor_value_info("x", float32, ("n", 6, 8, 9))],
+        [helper.make_tensor_value_info("y", float32, None)],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    batch = random.standard_normal((3, 6, 8, 9)).astype(np.float32)
+    wanted = Probe(model).run(batch)[0]
+    (layer,) = find_layers(model, {"w"}, {"w": weight.shape})
+    rows = rows_of(layer, batch)
+    found = np.einsum("grn,gfn->grf", rows, weight.reshape(groups, 12 // groups, -1))
+    outputs = found.reshape(groups, 3, *wanted.shape[2:], -1).transpose(1, 0, 4, 2, 3).reshape(wanted.shape)
+    np.testing.assert_allclose(outputs, wanted, atol=1e-4)
+
+
+def correlated(columns: int, rows: int = 2000) -> np.ndarray:
+    random = np.random.default_rng(1)
+    mixed = random.standard_normal((rows, columns)) @ random.standard_normal((columns, columns))
+    return (mixed + 3).astype(np.float32)
+
+
+def layer_of(weight: np.ndarray, inputs: np.ndarray) -> CalibratedLayer:
+    layer = Layer("w", "b", "x")
+    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], len(inputs))
+    state = {"w": weight, "b": np.zeros(len(weight), np.float32)}
+    return CalibratedLayer.of(layer, state, moments)
+
+
+def test_compensated_codes_are_better_than_rounded_ones() -> None:
+    inputs, weight = correlated(40), np.random.default_rng(2).standard_normal((16, 40)).astype(np.float32)
+    layer = layer_of(weight, inputs)
+    done = in_bits(layer, 4)
+    assert done.bias is not None and done.weight.bits <= 4
+    outputs = inputs @ done.weight.restore().T + done.bias.restore()
+    wanted = inputs @ weight.T
+    scale = done.weight.scale.numbers()[:, None]
+    rounded = inputs @ (np.clip(np.rint(weight / scale), -7, 7) * scale).T
+    assert np.square(outputs - wanted).mean() < 0.6 * np.square(rounded - wanted).mean()
+    assert np.abs((outputs - wanted).mean(axis=0)).max() < 0.05 * np.abs(wanted).mean()
+
+
+def test_a_steeper_slope_costs_fewer_bits_and_more_error_and_keeps_the_size_of_the_outputs() -> None:
+    inputs, weight = correlated(40), np.random.default_rng(2).standard_normal((16, 40)).astype(np.float32)
+    layer = layer_of(weight, inputs)
+    ladder = [cheapest(layer, slope) for slope in (1e-3, 1e-2, 1e-1, 1.0)]
+    assert [each.bits for each in ladder] == sorted((each.bits for each in ladder), reverse=True)
+    assert [each.error for each in ladder] == sorted(each.error for each in ladder)
+    rows = ladder[1].weight.restore()
+    assert layer.product(layer.rows, rows) == pytest.approx(layer.product(layer.rows, layer.rows), rel=2e-3)
+
+
+def test_the_error_is_that_of_the_outputs() -> None:
+    inputs, weight = correlated(12), np.random.default_rng(2).standard_normal((5, 12)).astype(np.float32)
+    layer = layer_of(weight, inputs)
+    tensors, error = disturbed(layer, 0)
+    off = inputs @ (tensors["w"] - weight).T + tensors["b"]
+    assert np.square(off).sum(axis=1).mean() == pytest.approx(error, rel=1e-2)
+
+
+def test_wide_layers_are_looked_at_in_parts() -> None:
+    columns = MOST_COLUMNS + 100
+    inputs = np.random.default_rng(0).standard_normal((300, columns)).astype(np.float32)
+    weight = np.random.default_rng(1).standard_normal((3, columns)).astype(np.float32)
+    layer = layer_of(weight, inputs)
+    assert [len(each.matrix) for each in layer.curvatures] == [626, 626]
+    assert in_bits(layer, 6).weight.shape == (3, columns)
+
+
+def test_inputs_that_are_always_zero_or_too_few() -> None:
+    inputs = np.zeros((5, 8), np.float32)
+    weight = np.random.default_rng(1).standard_normal((3, 8)).astype(np.float32)
+    weight[1] = 0
+    for each in (in_bits(layer_of(weight, inputs), 4), cheapest(layer_of(weight, inputs), 0.1)):
+        assert np.isfinite(each.weight.restore()).all()
+    few = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
+    assert np.isfinite(in_bits(layer_of(weight, few), 4).error)
+    indefinite = -np.eye(3, dtype=np.float32) * 1e-3 + 1.0
+    assert choose_codes(np.ones((1, 3)), Curvature(indefinite), np.ones(1), 0.0).codes.shape == (1, 3)
+
+
+def test_the_search_meets_its_target_or_says_none() -> None:
+    setting, size, _ = approach(lambda slope: (1000 * slope**-0.3, None), 500.0, 1e-3, -0.35, near=0.99) or (0, 0, None)
+    assert 495 <= size <= 500 and setting == pytest.approx(2 ** (1 / 0.3), rel=0.04)
+    assert approach(lambda slope: (7.0, None), 5.0, 1.0, 1.0) is None
+
+
+def test_agreement_takes_probabilities_and_logits() -> None:
+    logits = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    other = np.roll(logits, 1, axis=1)
+    moved = np.roll(odds, 1, axis=1)
+    assert agreement(logits, other).divergence == pytest.approx(agreement(odds, moved).divergence, rel=1e-4)
+    assert agreement(logits, logits) == agreement(odds, odds) and agreement(logits, logits).changed == 0
