@@ -189,6 +189,8 @@ def test_weights_alone_in_five_bits(tmp_path: Path) -> None:
     state = state_dict(done.packed)
     assert np.array_equal(state["b"], weight[0]) and np.array_equal(state["n"], np.arange(4))
     assert 0 < np.abs(state["w"] - weight).max() < 0.15
+    errors = {row.name: row.error for row in done.rows}
+    assert errors["b"] is None and errors["n"] is None and 0 < errors["w"] < 0.1
 
 
 @pytest.mark.parametrize(

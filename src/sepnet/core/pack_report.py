@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "PackReport", "PackRow"]
+__all__ = ["Agreement", "PackReport", "PackRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ class PackRow:
     bytes: int
     bits: float
     error: float | None
+
+
+def relative_error(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+    """Root mean square of the difference over the root mean square of what was given.
+
+    >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, 3.0]))
+    0.2
+    """
+    exact = given.astype(np.float64)
+    return float(np.sqrt(np.square(found - exact).sum() / max(1e-30, float(np.square(exact).sum()))))
 
 
 @dataclass(frozen=True)

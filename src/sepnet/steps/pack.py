@@ -16,7 +16,7 @@ from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.header import InputSpec
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
-from sepnet.core.pack_report import PackReport, PackRow
+from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
@@ -129,8 +129,7 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel)
     again = PackedModel.from_bytes(packed.to_bytes())
     rows = []
     for entry, payload, tensor in zip(again.header.tensors, again.payloads, coded_tensors(again), strict=True):
-        given = source.state[entry.name].astype(np.float64)
-        lost = tensor.restore() - given
+        given = source.state[entry.name]
         stored = len(payload) + 4
         rows.append(
             PackRow(
@@ -140,7 +139,7 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel)
                 4 * given.size,
                 stored,
                 8 * stored / max(1, given.size),
-                float(np.sqrt(np.square(lost).sum() / max(1e-30, float(np.square(given).sum())))),
+                relative_error(given, tensor.restore()),
             )
         )
     before = os.path.getsize(path)

@@ -6,15 +6,17 @@ import dataclasses
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import WeightsError
 from sepnet.core.header import Header
 from sepnet.core.pack_options import PackOptions
-from sepnet.core.pack_report import PackReport, PackRow
+from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.dtypes import METADATA
@@ -56,7 +58,7 @@ def pack_weights(
         entry, payload = encode_tensor(coded)
         restored = decode_tensor(entry, payload)
         size = numbers.size * (2 if dtype == "bfloat16" else numbers.dtype.itemsize)
-        rows.append(_row(coded, restored, size, len(payload) + 4))
+        rows.append(_row(coded, restored, numbers, size, len(payload) + 4))
         entries.append(entry)
         payloads.append(payload)
         done, params = done + size, params + numbers.size
@@ -67,8 +69,9 @@ def pack_weights(
     return PackReport(PackedModel.of(header, b"", payloads), tuple(rows), os.path.getsize(path))
 
 
-def _row(coded: CodedTensor, restored: CodedTensor, before: int, stored: int) -> PackRow:
+def _row(coded: CodedTensor, restored: CodedTensor, numbers: npt.NDArray[Any], before: int, stored: int) -> PackRow:
     if not np.array_equal(coded.codes, restored.codes):
         raise WeightsError(f"{coded.name} does not come back from its codes; please report this")
     scheme = " + ".join(coded.schemes) + (f" {coded.dtype}" if coded.dtype else "")
-    return PackRow(coded.name, coded.shape, scheme, before, stored, 8 * stored / max(1, coded.codes.size), None)
+    error = None if coded.scale is None else relative_error(numbers, restored.restore())
+    return PackRow(coded.name, coded.shape, scheme, before, stored, 8 * stored / max(1, coded.codes.size), error)
