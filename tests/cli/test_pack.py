@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,12 @@ def test_the_same_in_python(network: Path, tmp_path: Path) -> None:
     assert state["n"].dtype == np.uint8
     with pytest.raises(UsageError, match="bits 9: expected 2 to 8"):
         sepnet.pack(network, 9)
+
+
+def test_the_example_of_the_help_runs(run: Any, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = re.search(r"Example: sepnet (.*)", " ".join(run("pack", "--help").out.split()))
+    assert example is not None
+    (tmp_path / "model.onnx").write_bytes(network.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert run(*shlex.split(example[1].replace("cifar10", DATA)), "--images", 50).code == 0
+    assert (tmp_path / "model.sepnet").exists()
