@@ -135,6 +135,18 @@ def test_what_cannot_be_packed(make: Make, tmp_path: Path) -> None:
         pack_onnx(make([node("Odd", ["x"], ["y"], domain="mine")], {}, ("n", 3)))
     with pytest.raises(WeightsError, match=r"w holds 1 NaN or Inf of 6"):
         pack_onnx(make([node("MatMul", ["x", "w"], ["y"])], {"w": np.float32([[1, 2], [3, np.nan], [5, 6]])}, ("n", 3)))
+    product = node("MatMul", ["x", "w"], ["y"])
+    with pytest.raises(NetworkError, match="No Op registered for Strange"):
+        pack_onnx(make([product, node("Strange", ["y"], ["z"])], {"w": (3, 2)}, ("n", 3)))
+    with pytest.raises(NetworkError):
+        pack_onnx(make([product, node("Conv", [], ["z"])], {"w": (3, 2)}, ("n", 3)))
+    with pytest.raises(NetworkError, match="ONNX Runtime refuses"):
+        pack_onnx(make([product], {"w": (4, 2)}, ("n", 3)))
+    cut = onnx.load(make([product], {"w": (3, 2)}, ("n", 3)))
+    cut.graph.initializer[0].raw_data = b"1234"
+    onnx.save(cut, tmp_path / "cut.onnx")
+    with pytest.raises(NetworkError, match="rules of ONNX"):
+        pack_onnx(tmp_path / "cut.onnx")
     with pytest.raises(UsageError, match="needs images"):
         pack_onnx(small(make), PackOptions("auto"))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import MissingExtraError, NetworkError, WeightsError
+from sepnet.core.errors import MissingExtraError, NetworkError, SepnetError, WeightsError
 from sepnet.core.spec import describe
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
@@ -61,6 +61,15 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
         WeightsError: NaN or Inf in the weights.  MissingExtraError: onnx is not installed.
     """
     proto = _load(path)
+    try:
+        return _source(proto, path)
+    except SepnetError:
+        raise
+    except Exception as problem:  # a graph that breaks the rules of ONNX raises almost anything
+        raise NetworkError(f"{path} is no graph that follows the rules of ONNX: {describe(problem)[:200]}") from problem
+
+
+def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     _check_ends(proto, path)
     check_standard(proto)
     _constants_to_initializers(proto)
