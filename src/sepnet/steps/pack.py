@@ -87,7 +87,10 @@ def pack_onnx(
         about["max_divergence"] = options.max_divergence or MAX_DIVERGENCE
         found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
     progress(Tick("pack", 0, 1))
-    packed = _pack(path, source, [*tensors_of(found), *others], about, calibrate.data)
+    coded = [*tensors_of(found), *others]
+    packed = _pack(path, source, coded, about, calibrate.data)
+    if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
+        packed = _pack(path, source, coded, about, calibrate.data, QUICK)
     return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(found)))
 
 
