@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import sepnet.codecs
-from sepnet.codecs import CODECS, find, smallest
+from sepnet.codecs import CODECS, choices, find, smallest
 from sepnet.core.codec import Codec, CodecUnfitError, IntArray
 from sepnet.core.errors import FormatError, UnknownNameError, UsageError
 from sepnet.core.registry import Shelf
@@ -64,13 +64,14 @@ def test_round_trip_of_weights(size: int, kept: float, spread: float, bits: int,
 
 
 def test_memory_order_and_integer_width_do_not_matter(name: str) -> None:
-    codes = np.random.default_rng(0).integers(-7, 8, (6, 5, 4)) * (1 if name in GENERAL else 0)
+    codes = np.random.default_rng(0).integers(0, 2, (6, 5, 4)) - (7 if name in GENERAL else 0)
     codec = find(name)
     data = codec.encode(codes)
     assert codec.encode(np.asfortranarray(codes)) == data
     assert codec.encode(codes.astype(np.int16)) == data
     assert codec.encode(np.flip(codes[:, ::-1], 1)) == data
-    assert codec.decode(data, (6, 20)).shape == (6, 20)
+    if name in GENERAL:
+        assert codec.decode(data, (6, 20)).shape == (6, 20)
 
 
 def test_codes_out_of_range_are_unfit(name: str) -> None:
@@ -103,7 +104,7 @@ def test_unknown_name_lists_the_choices() -> None:
 
 def test_smallest_is_the_smallest_and_the_first_of_equals(sample: IntArray) -> None:
     sizes = {}
-    for name in CODECS:
+    for name in choices():
         with contextlib.suppress(CodecUnfitError):
             sizes[name] = len(find(name).encode(sample))
     name, data = smallest(sample)

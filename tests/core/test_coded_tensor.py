@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per, scale_shape
 from sepnet.packing.pack import encode_tensor, fold_scale
-from sepnet.packing.restore import decode_tensor
+from sepnet.packing.restore import TensorReader
 
 magnitudes = st.floats(1e-30, 1e30) | st.sampled_from([65504.0, 65519.9, 65520.0, 2.0**-6, 2.0**-14, 1e-30, 1e30])
 signs = st.sampled_from([-1.0, 1.0])
@@ -92,7 +92,7 @@ def test_restore_and_the_way_through_bytes(kind: str, per: str) -> None:
     np.testing.assert_array_equal(found, expected * factor)
     assert scale_per(tensor.scale) == per
     assert scale_shape(scale_per(tensor.scale), tensor.shape) == (() if scale is None else scale.shape)
-    again = decode_tensor(*encode_tensor(tensor))
+    again = TensorReader().decode(*encode_tensor(tensor))
     np.testing.assert_array_equal(again.codes, tensor.codes)
     np.testing.assert_array_equal(again.restore(), found)
     assert (again.values, again.schemes, again.shape) == (tensor.values, tensor.schemes, tensor.shape)
@@ -109,7 +109,7 @@ def test_float16_keeps_eleven_bits_and_small_numbers() -> None:
 def test_int64_is_left_alone() -> None:
     tensor = CodedTensor("n", np.array([[-5, 2**31]]), "int64")
     assert tensor.restore().dtype == np.int64
-    assert decode_tensor(*encode_tensor(tensor)).restore().tolist() == [[-5, 2**31]]
+    assert TensorReader().decode(*encode_tensor(tensor)).restore().tolist() == [[-5, 2**31]]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -125,7 +125,7 @@ def test_unknown_kind() -> None:
     "tables, words",
     [
         ((), ["empty", "keep"]),
-        (({},), ["scheme = NAME", "keep, linear, pattern, prune, share"]),
+        (({},), ["scheme = NAME", "keep, linear, pattern, prune, rate, share"]),
         (({"scheme": ["prune"]},), ["scheme = NAME"]),
         (({"scheme": "prun"},), ["unknown scheme 'prun'", "did you mean 'prune'", "rule 1"]),
         ((LINEAR, PRUNE), ["nothing can follow", "linear"]),

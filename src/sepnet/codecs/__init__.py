@@ -1,7 +1,7 @@
 """Codecs: integers to bytes, losslessly.  One line a variant.
 
-A codec is a layout (dense, bitmap, relative_index) times a coder (bit packing if no other is named, huffman, ans), or
-any other `Codec`.  `find` takes a name to a codec, `smallest` tries them all.
+A codec is a layout (dense, bitmap, relative_index, kernels) times a coder (bit packing if no other is named, huffman,
+ans), or adaptive.  `find` takes a name to a codec, `smallest` tries what is worth trying.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sepnet.core.codec import Codec, CodecUnfitError, IntArray
 from sepnet.core.errors import UsageError
 from sepnet.core.registry import Shelf
 
-__all__ = ["CODECS", "find", "smallest"]
+__all__ = ["CODECS", "choices", "find", "smallest"]
 
 CODECS: Shelf[Codec] = Shelf(
     "codec",
@@ -29,8 +29,21 @@ CODECS: Shelf[Codec] = Shelf(
         "relative_index_ans": "sepnet.codecs.relative_index:RELATIVE_INDEX_ANS",
         "kernels_huffman": "sepnet.codecs.kernels:KERNELS_HUFFMAN",
         "kernels_ans": "sepnet.codecs.kernels:KERNELS_ANS",
+        "ab1": "sepnet.codecs.adaptive.codec:AB1",
+        "mx1": "sepnet.codecs.adaptive.codec:MX1",
+        "kernels_ab1": "sepnet.codecs.adaptive.kernels:KERNELS_AB1",
+        "kernels_ab1+": "sepnet.codecs.adaptive.kernels:KERNELS_AB1_NEXT",
     },
 )
+
+
+def choices(best: bool = False) -> tuple[str, ...]:
+    """Names to choose from: with `best` all that code an array by itself, else those that read at twice the speed too.
+
+    >>> set(choices(best=True)) - set(choices())
+    {'mx1'}
+    """
+    return tuple(name for name in CODECS if not name.endswith("+") and (best or name != "mx1"))
 
 
 def find(name: str) -> Codec:
@@ -54,7 +67,7 @@ def find(name: str) -> Codec:
 def smallest(codes: IntArray, names: Iterable[str] | None = None) -> tuple[str, bytes]:
     """The name and bytes of the codec that writes `codes` smallest; the first of equals.
 
-    Tries `names` (default: the whole shelf), leaving out those that raise `CodecUnfitError`; if all do, the last one's
+    Tries `names` (default: `choices()`), leaving out those that raise `CodecUnfitError`; if all do, the last one's
     error is raised.  `UsageError` when there is nothing to try.
 
     >>> import numpy as np
@@ -64,7 +77,7 @@ def smallest(codes: IntArray, names: Iterable[str] | None = None) -> tuple[str, 
     """
     best: tuple[str, bytes] | None = None
     unfit: CodecUnfitError | None = None
-    for name in CODECS if names is None else names:
+    for name in choices() if names is None else names:
         try:
             data = find(name).encode(codes)
         except CodecUnfitError as error:

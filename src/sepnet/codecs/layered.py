@@ -7,21 +7,18 @@ Payload = the layout's header, then the streams in order.  Each stream but the l
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from sepnet.codecs.bounds import MAX_CODE, MIN_CODE, check_codes, element_count
 from sepnet.codecs.fields import ByteReader, varint
 from sepnet.core.codec import Codec, CodecUnfitError, IntArray
 from sepnet.core.errors import FormatError, UsageError
 
-__all__ = ["MAX_CODE", "MIN_CODE", "Coder", "Laid", "Layered", "Layout", "StreamReader"]
-
-MIN_CODE, MAX_CODE = -(2**31), 2**32 - 1
-MAX_ELEMENTS = 1 << 40
+__all__ = ["Coder", "Laid", "Layered", "Layout", "StreamReader"]
 
 
 class Coder(abc.ABC):
@@ -110,7 +107,7 @@ class Layered(Codec):
 
     def encode(self, codes: IntArray) -> bytes:
         """The smallest payload among the layout's candidates (the first of equals); see docs/codecs.md."""
-        flat = _flat_codes(codes)
+        flat = check_codes(codes).ravel(order="C")
         if flat.size == 0:
             return b""
         best: bytes | None = None
@@ -129,14 +126,8 @@ class Layered(Codec):
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> IntArray:
         """The codes, int64, of `shape`, which is trusted: memory grows with it, never with what `data` declares."""
-        if any(extent < 0 for extent in shape):
-            raise FormatError(f"shape {shape} has a negative extent")
-        size, data = math.prod(shape), bytes(data)
-        if size > MAX_ELEMENTS:
-            raise FormatError(f"shape {shape} found, expected at most 2**40 elements")
+        size, data = element_count(data, shape), bytes(data)
         if size == 0:
-            if data:
-                raise FormatError(f"{len(data)} unused bytes after an array without elements")
             return np.zeros(shape, dtype=np.int64)
         reader = ByteReader(data)
         try:
@@ -166,12 +157,3 @@ class Layered(Codec):
                     parts.append(varint(len(data)))
                 parts.append(data)
         return b"".join(parts)
-
-
-def _flat_codes(codes: IntArray) -> IntArray:
-    """The codes in C order as int64, checked."""
-    if codes.dtype.kind not in "iu":
-        raise UsageError(f"codes of dtype {codes.dtype} found, expected integers")
-    if codes.size and (int(codes.min()) < MIN_CODE or int(codes.max()) > MAX_CODE):
-        raise CodecUnfitError(f"codes {codes.min()}..{codes.max()} found, expected {MIN_CODE}..{MAX_CODE}")
-    return codes.astype(np.int64, copy=False).ravel(order="C")

@@ -29,6 +29,8 @@ class Codec(abc.ABC):
     """
 
     name: ClassVar[str]
+    remembers: ClassVar[bool] = False
+    """Whether what was coded before, in other tensors, changes what it writes; see `remembering`."""
 
     @abc.abstractmethod
     def encode(self, codes: IntArray) -> bytes:
@@ -37,6 +39,13 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def decode(self, data: bytes, shape: tuple[int, ...]) -> IntArray:
         """The codes, int64, of that shape.  Raises `FormatError` when `data` cannot be a result of `encode`."""
+
+    def remembering(self, before: Codec | None) -> Codec:
+        """A codec that begins with the memory of `before`, the latest one of the file that remembers; itself if none does.
+
+        Raises `FormatError` when there has to be one and is not.
+        """
+        return self
 
     def describe(self, data: bytes) -> str:
         """One or two words on the parameters chosen inside `data`, for `sepnet info` ("5-bit gaps")."""

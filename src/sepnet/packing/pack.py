@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.codecs import find, smallest
-from sepnet.core.codec import CodecUnfitError
+from sepnet.codecs.adaptive.kernels import KERNELS_AB1, KERNELS_AB1_NEXT
+from sepnet.core.codec import Codec, CodecUnfitError
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
-from sepnet.core.errors import NetworkError, RecipeError, WeightsError
+from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.graph import ExportedGraph, Norm
 
-__all__ = ["PackInput", "encode_tensor", "fold_scale", "pack"]
+__all__ = ["PackInput", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
 State = Mapping[str, npt.NDArray[Any]]
 Coder = Callable[[str, npt.NDArray[np.float32]], CodedTensor]
@@ -50,7 +52,7 @@ def pack(
         state: the state dict at the end of training, weights as the network computes with them.
         coded: codes of every parameter (first names only).
         code: codes new numbers for a bias or norm, by name, after a fold changed them.
-        codecs: names to choose from (None: all) for tensors whose codec is "auto".
+        codecs: names to choose from (None: the default ones) for tensors whose codec is "auto".
     """
     tensors = {tensor.name: tensor for tensor in coded}
     entries: list[NormEntry] = []
@@ -69,7 +71,7 @@ def pack(
             zeros.append(ZeroEntry(name, array.shape, "float32" if array.dtype.kind == "f" else "int64"))
         else:
             kept.append(tensors[name] if name in tensors else _buffer(name, array))
-    encoded = [encode_tensor(tensor, codecs) for tensor in kept]
+    encoded = encode_tensors(kept, codecs)
     header = Header(
         network=about.network,
         params=about.params,
@@ -129,6 +131,34 @@ def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTen
     return dataclasses.replace(tensor, scale=Half.of(scale * factor.reshape(shape)))
 
 
+def encode_tensors(
+    tensors: Sequence[CodedTensor], codecs: Sequence[str] | None = None
+) -> list[tuple[TensorEntry, bytes]]:
+    """Header entry and payload of each tensor; its codec is the one it names, or the smallest of `codecs`.
+
+    Sign patterns that choose for themselves are coded as one chain, each layer with what was learned from those before,
+    if that is smaller.
+    """
+    encoded = [encode_tensor(tensor, codecs) for tensor in tensors]
+    chain = [place for place, tensor in enumerate(tensors) if _is_pattern(tensor)]
+    if len(chain) > 1 and (codecs is None or KERNELS_AB1.name in codecs):
+        codec: Codec | None = None
+        linked: list[tuple[TensorEntry, bytes]] = []
+        for place in chain:
+            codec = (KERNELS_AB1_NEXT if linked else KERNELS_AB1).remembering(codec)
+            linked.append(_entry(tensors[place], codec.name, codec.encode(tensors[place].codes)))
+        if sum(len(data) for _, data in linked) < sum(len(encoded[place][1]) for place in chain):
+            for place, pair in zip(chain, linked, strict=True):
+                encoded[place] = pair
+    return encoded
+
+
+def _is_pattern(tensor: CodedTensor) -> bool:
+    return (
+        tensor.codec == "auto" and tensor.values == "sign" and math.prod(tensor.shape[2:]) > 1 and tensor.codes.size > 0
+    )
+
+
 def encode_tensor(tensor: CodedTensor, codecs: Sequence[str] | None = None) -> tuple[TensorEntry, bytes]:
     """Header entry and payload of one tensor; its codec is the one it names, or the smallest of `codecs`."""
     codec = tensor.codec
@@ -136,11 +166,17 @@ def encode_tensor(tensor: CodedTensor, codecs: Sequence[str] | None = None) -> t
         if codec == "auto":
             codec, data = smallest(tensor.codes, codecs)
         else:
-            data = find(codec).encode(tensor.codes)
+            data = find(codec).remembering(None).encode(tensor.codes)
+    except FormatError as error:
+        raise RecipeError(f"codec {codec!r} cannot be chosen for {tensor.name!r}: {error}") from error
     except CodecUnfitError as error:
         if tensor.values == "int64":
             raise NetworkError(f"the buffer {tensor.name!r} holds integers that 32 bits cannot: {error}") from error
         raise RecipeError(f"codec {codec!r} cannot write {tensor.name!r}: {error}") from error
+    return _entry(tensor, codec, data)
+
+
+def _entry(tensor: CodedTensor, codec: str, data: bytes) -> tuple[TensorEntry, bytes]:
     halves = [half for half in (tensor.scale, tensor.codebook) if half is not None]
     side = b"".join(half.bits.astype("<f2").tobytes() for half in halves)
     entry = TensorEntry(

@@ -8,32 +8,50 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.codecs import find
+from sepnet.core.codec import Codec
 from sepnet.core.coded_tensor import VALUES, CodedTensor, Half, scale_shape
 from sepnet.core.errors import FormatError, UnknownNameError, UsageError
 from sepnet.core.header import Header, TensorEntry
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.wire import names_used, with_weights
 
-__all__ = ["coded_tensors", "decode_tensor", "onnx_model", "state_dict"]
+__all__ = ["TensorReader", "coded_tensors", "onnx_model", "state_dict"]
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
 def coded_tensors(model: PackedModel) -> Iterator[CodedTensor]:
     """Every tensor of the file, decoded, in its order."""
+    reader = TensorReader()
     for entry, payload in zip(model.header.tensors, model.payloads, strict=True):
-        yield decode_tensor(entry, payload)
+        yield reader.decode(entry, payload)
 
 
-def decode_tensor(entry: TensorEntry, payload: bytes) -> CodedTensor:
-    """One tensor from its header entry and payload.  Raises `FormatError` naming the tensor."""
-    try:
-        return _decode(entry, payload)
-    except FormatError as error:
-        raise FormatError(f"tensor {entry.name!r}: {error}") from error
+class TensorReader:
+    """Decodes the tensors of one file, in its order: some codecs remember those before."""
+
+    def __init__(self) -> None:
+        self._memory: Codec | None = None
+
+    def decode(self, entry: TensorEntry, payload: bytes) -> CodedTensor:
+        """One tensor from its header entry and payload.  Raises `FormatError` naming the tensor."""
+        try:
+            return _decode(entry, payload, self._codec(entry.codec))
+        except FormatError as error:
+            self._memory = None
+            raise FormatError(f"tensor {entry.name!r}: {error}") from error
+
+    def _codec(self, name: str) -> Codec:
+        try:
+            codec = find(name)
+        except (UnknownNameError, UsageError) as error:
+            raise FormatError(f"{error}; a newer sepnet may know it") from error
+        if codec.remembers:
+            codec = self._memory = codec.remembering(self._memory)
+        return codec
 
 
-def _decode(entry: TensorEntry, payload: bytes) -> CodedTensor:
+def _decode(entry: TensorEntry, payload: bytes, codec: Codec) -> CodedTensor:
     if entry.values not in VALUES:
         raise FormatError(f"unknown values kind {entry.values!r}; this sepnet knows {', '.join(VALUES)}")
     if entry.scale not in ("none", "tensor", "filter", "kernel"):
@@ -52,10 +70,6 @@ def _decode(entry: TensorEntry, payload: bytes) -> CodedTensor:
     numbers = np.frombuffer(payload, "<f2", count=side // 2).astype(np.float16)
     if not np.isfinite(numbers).all():
         raise FormatError("a scale or shared value is not finite")
-    try:
-        codec = find(entry.codec)
-    except (UnknownNameError, UsageError) as error:
-        raise FormatError(f"{error}; a newer sepnet may know it") from error
     codes = codec.decode(payload[side:], entry.shape)
     _check_codes(entry, codes)
     return CodedTensor(

@@ -8,7 +8,7 @@ from typing import Any
 from sepnet.codecs import find
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.patterns import PatternReport, patterns
-from sepnet.packing.restore import decode_tensor
+from sepnet.packing.restore import coded_tensors
 
 __all__ = ["FileReport", "TensorReport", "info"]
 
@@ -61,8 +61,7 @@ class FileReport:
 def info(model: PackedModel) -> FileReport:
     """Decode every tensor and account for every byte.  Raises `FormatError` naming a damaged tensor."""
     rows = []
-    for entry, payload in zip(model.header.tensors, model.payloads, strict=True):
-        tensor = decode_tensor(entry, payload)
+    for entry, payload, tensor in zip(model.header.tensors, model.payloads, coded_tensors(model), strict=True):
         detail = find(entry.codec).describe(payload[entry.bytes[0] :])
         rows.append(
             TensorReport(

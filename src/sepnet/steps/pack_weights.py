@@ -21,7 +21,7 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.dtypes import METADATA
 from sepnet.packing.pack import encode_tensor
-from sepnet.packing.restore import decode_tensor
+from sepnet.packing.restore import TensorReader
 from sepnet.packing.weights_source import exact_codes, read_metadata, read_tensors
 from sepnet.quantizing.linear import code_weight
 
@@ -56,7 +56,7 @@ def pack_weights(
         else:
             coded = exact_codes(name, dtype, numbers)
         entry, payload = encode_tensor(coded)
-        restored = decode_tensor(entry, payload)
+        restored = TensorReader().decode(entry, payload)
         size = numbers.size * (2 if dtype == "bfloat16" else numbers.dtype.itemsize)
         rows.append(_row(coded, restored, numbers, size, len(payload) + 4))
         entries.append(entry)
