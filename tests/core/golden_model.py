@@ -1,6 +1,7 @@
-"""The model in tests/golden/v1.sepnet, made by hand: every kind of value, every codec, every granularity of scales.
+"""The model in tests/golden/v1.sepnet and v1_1.sepnet, made by hand: every kind of value, codec and granularity of scales.
 
-`python tests/core/golden_model.py` writes the golden files anew.  Version 1 is frozen, so there is no reason to.
+Version 1.0 is no longer written, 1.1 has the preset dictionary and the adaptive codecs.  Both are frozen;
+`python tests/core/golden_model.py` wrote v1_1.sepnet and v1_1.json.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
 from sepnet.core.header import Header, InputSpec, NormEntry, ZeroEntry
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.pack import encode_tensor
+from sepnet.packing.pack import encode_tensor, encode_tensors
 from sepnet.packing.restore import state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
@@ -79,9 +80,23 @@ def golden_tensors() -> list[CodedTensor]:
     ]  # fmt: skip
 
 
-def golden_model() -> PackedModel:
-    """The whole."""
+def tensors_of_1_1() -> list[CodedTensor]:
+    """What the adaptive codecs write, a chain of sign patterns among it."""
+    count = np.arange
+    codes = np.where(count(96) % 5 < 2, count(96) * 7 % 41 - 20, 0).reshape(4, 6, 2, 2)
+    signs = [(count(27) * 5 % 11 % 3 % 2)[count(288) % 27].reshape(8, 4, 3, 3)[:size] for size in (8, 5, 8)]
+    return [
+        *[CodedTensor(f"spare.{name}", codes, "integer", ("linear",), codec=name) for name in ("ab1", "mx1")],
+        CodedTensor("spare.kernels", signs[0], "sign", ("pattern",), codec="kernels_huffman"),
+        *[CodedTensor(f"spare.chain{at}", each, "sign", ("pattern",)) for at, each in enumerate(signs)],
+    ]
+
+
+def golden_model(preset: bool) -> PackedModel:
+    """The whole, as version 1.1 or 1.0 of the format."""
     encoded = [encode_tensor(tensor) for tensor in golden_tensors()]
+    if preset:
+        encoded += encode_tensors(tensors_of_1_1())
     header = Header(
         network="golden",
         params=1234,
@@ -96,20 +111,20 @@ def golden_model() -> PackedModel:
         aliases={"again.weight": "mix.weight", "bn2.weight": "bn.weight"},
         made={"sepnet": "0.1.0", "seed": 7, "top1": 0.5},
     )
-    return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded])
+    return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded], preset)
 
 
 def write() -> None:
-    """The golden files."""
-    model = golden_model()
-    (GOLDEN / "v1.sepnet").write_bytes(model.to_bytes())
+    """The golden files of version 1.1."""
+    model = golden_model(preset=True)
+    (GOLDEN / "v1_1.sepnet").write_bytes(model.to_bytes())
     state = {
         name: {"dtype": str(array.dtype), "shape": list(array.shape), "numbers": array.ravel().tolist()}
         for name, array in state_dict(model).items()
     }
     expected = {"state": state, "output": OnnxRuntime(model).run(INPUT).tolist()}
     lines = json.dumps(expected).replace('}, "', '},\n"').replace('"output"', '\n"output"')
-    (GOLDEN / "v1.json").write_text(lines + "\n", encoding="utf-8")
+    (GOLDEN / "v1_1.json").write_text(lines + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+DICTIONARY = Path(__file__).parents[2] / "src" / "sepnet" / "core" / "preset_dictionary_1.bin"
+
 
 def read(data: bytes) -> tuple[dict[str, Any], bytes, dict[str, np.ndarray]]:
     """(header, graph, the numbers of each tensor whose codec packs bits)."""
-    assert data[:8] == b"\x89SEP\r\n\x1a\n" and data[8] == 1 and data[10:12] == b"\0\0"
+    assert data[:8] == b"\x89SEP\r\n\x1a\n" and data[8] == 1 and data[10:12] in (b"\0\0", b"\1\0")
     stored_header, raw_header, stored_graph, raw_graph, checksum = struct.unpack("<5I", data[12:32])
     end = 32 + stored_header + stored_graph
     assert zlib.crc32(data[:28] + data[32:end]) == checksum
-    inflater = zlib.decompressobj(wbits=-15)
+    inflater = zlib.decompressobj(wbits=-15, zdict=DICTIONARY.read_bytes() if data[10] else b"")
     text = inflater.decompress(data[32 : 32 + stored_header])
     graph = inflater.decompress(data[32 + stored_header : end])
     assert len(text) == raw_header and len(graph) == raw_graph

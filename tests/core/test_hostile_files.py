@@ -73,7 +73,7 @@ def test_bytes_at_the_end(more: bytes) -> None:
         (GOOD.decode("latin-1").encode(), "not a packed file"),
         (GOOD[:8] + b"\x02" + GOOD[9:], r"version 2\.0; this sepnet reads version 1; install a newer"),
         (GOOD[:8] + b"\x00" + GOOD[9:], r"version 0\.0"),
-        (GOOD[:10] + b"\x01" + GOOD[11:], "unknown flags 0100"),
+        (GOOD[:10] + b"\x02" + GOOD[11:], "unknown flags 0200"),
         (GOOD[:11] + b"\x80" + GOOD[12:], "unknown flags 0080"),
     ],
 )

@@ -54,12 +54,12 @@ def test_round_trip(model: PackedModel) -> None:
 
 
 def test_the_state_dict_has_every_name_once() -> None:
-    model = golden_model()
+    model = golden_model(preset=True)
     assert sorted(state_dict(model)) == sorted(state_names(model.header))
 
 
 def test_write_and_read(tmp_path: Path) -> None:
-    model, path = golden_model(), tmp_path / "a.sepnet"
+    model, path = golden_model(preset=True), tmp_path / "a.sepnet"
     model.write(path)
     assert PackedModel.read(path) == model == PackedModel.read(str(path))
     assert path.stat().st_size == model.bytes
@@ -67,15 +67,15 @@ def test_write_and_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.sepnet", ".", "broken.sepnet", "empty.sepnet"])
 def test_errors_name_the_file(tmp_path: Path, name: str) -> None:
-    (tmp_path / "broken.sepnet").write_bytes(golden_model().to_bytes()[:-1])
+    (tmp_path / "broken.sepnet").write_bytes(golden_model(preset=True).to_bytes()[:-1])
     (tmp_path / "empty.sepnet").write_bytes(b"")
     with pytest.raises(FormatError, match=name):
         PackedModel.read(tmp_path / name)
 
 
 def test_limits_are_the_callers() -> None:
-    data = golden_model().to_bytes()
-    elements = sum(entry.elements for entry in golden_model().header.tensors)
+    data = golden_model(preset=True).to_bytes()
+    elements = sum(entry.elements for entry in golden_model(preset=True).header.tensors)
     PackedModel.from_bytes(data, Limits(elements=elements + 100))
     for limits in (Limits(elements=elements - 1), Limits(tensors=3), Limits(graph_bytes=10), Limits(header_bytes=10)):
         with pytest.raises(FormatError, match="limit"):

@@ -32,9 +32,9 @@ class TensorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     shape: Shape
     schemes: tuple[str, ...]
     values: str
-    bits: Count
     codec: str
     bytes: tuple[Count, Count]
+    bits: Count = 0
     scale: str = "none"
     scale_exponent: Exponent = 0
     value_exponent: Exponent = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 import zlib
 from collections import Counter
@@ -21,7 +22,9 @@ from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
 __all__ = ["Limits", "PackedModel"]
 
 MAGIC = b"\x89SEP\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR = 1
+PRESET = 1
+"""Flag: header and graph are deflated with the preset dictionary; written as minor version 1, else 0."""
 _FIXED = 32
 
 
@@ -45,6 +48,7 @@ class PackedModel:
         graph: ONNX ModelProto without the weights.
         payloads: side information and codes of each tensor, in the header's order.
         header_bytes, graph_bytes: stored (deflated) sizes.
+        preset: whether they are deflated with the preset dictionary, as all new files are.
     """
 
     header: Header
@@ -52,6 +56,7 @@ class PackedModel:
     payloads: tuple[builtins.bytes, ...]
     header_bytes: int
     graph_bytes: int
+    preset: bool = False
 
     @property
     def bytes(self) -> int:
@@ -69,16 +74,16 @@ class PackedModel:
         return f"<{type(self).__name__} of {self.header.network}: {params:,} params, {tensors} tensors, {self.bytes:,} bytes>"
 
     @classmethod
-    def of(cls, header: Header, graph: builtins.bytes, payloads: Sequence[builtins.bytes]) -> Self:
+    def of(cls, header: Header, graph: builtins.bytes, payloads: Sequence[builtins.bytes], preset: bool = True) -> Self:
         """A model from its parts."""
-        stored_header, stored_graph = _deflate(header, graph)
-        return cls(header, graph, tuple(payloads), len(stored_header), len(stored_graph))
+        stored_header, stored_graph = _deflate(header, graph, preset)
+        return cls(header, graph, tuple(payloads), len(stored_header), len(stored_graph), preset)
 
     def to_bytes(self) -> builtins.bytes:
         """The whole file."""
-        stored_header, stored_graph = _deflate(self.header, self.graph)
+        stored_header, stored_graph = _deflate(self.header, self.graph, self.preset)
         raw_header = len(msgspec.json.encode(self.header))
-        start = MAGIC + bytes([MAJOR, MINOR, 0, 0])
+        start = MAGIC + bytes([MAJOR, int(self.preset), PRESET * self.preset, 0])
         for number in (len(stored_header), raw_header, len(stored_graph), len(self.graph)):
             start += number.to_bytes(4, "little")
         front = stored_header + stored_graph
@@ -105,14 +110,15 @@ class PackedModel:
         """Parse a whole file.  Raises `FormatError` saying what was found and what was expected."""
         sizes = _check_front(data, limits)
         header_bytes, _, graph_bytes, _ = sizes
-        text, graph = _inflate(data[_FIXED : _FIXED + header_bytes + graph_bytes], sizes)
+        preset = data[10] == PRESET
+        text, graph = _inflate(data[_FIXED : _FIXED + header_bytes + graph_bytes], sizes, preset)
         try:
             header = msgspec.json.decode(text, type=Header)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise FormatError(f"damaged packed file: the header does not parse: {error}") from error
         _check_header(header, limits)
         payloads = _split_chunks(data, _FIXED + header_bytes + graph_bytes, header)
-        return cls(header, graph, payloads, header_bytes, graph_bytes)
+        return cls(header, graph, payloads, header_bytes, graph_bytes, preset)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -123,8 +129,14 @@ def read_bytes(path: Path) -> bytes:
         raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _deflate(header: Header, graph: bytes) -> tuple[bytes, bytes]:
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+@functools.cache
+def preset_dictionary() -> bytes:
+    """What headers and graphs often hold: fragments of those of ten packed networks, the commonest last."""
+    return Path(__file__).with_name("preset_dictionary_1.bin").read_bytes()
+
+
+def _deflate(header: Header, graph: bytes, preset: bool) -> tuple[bytes, bytes]:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=preset_dictionary() if preset else b"")
     first = squeeze.compress(msgspec.json.encode(header)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
     return first, squeeze.compress(graph) + squeeze.flush(zlib.Z_FINISH)
 
@@ -144,9 +156,9 @@ def _check_front(data: bytes, limits: Limits) -> tuple[int, int, int, int]:
         raise FormatError(
             f"packed file of version {data[8]}.{data[9]}; this sepnet reads version {MAJOR}; install a newer sepnet"
         )
-    if data[10:12] != b"\0\0":
+    if data[10] > PRESET or data[11]:
         raise FormatError(
-            f"packed file with unknown flags {data[10:12].hex()}; this sepnet knows none; install a newer sepnet"
+            f"packed file with unknown flags {data[10:12].hex()}; this sepnet knows {PRESET:02x}00; install a newer sepnet"
         )
     stored_header, raw_header, stored_graph, raw_graph = (
         int.from_bytes(data[at : at + 4], "little") for at in (12, 16, 20, 24)
@@ -166,9 +178,9 @@ def _check_front(data: bytes, limits: Limits) -> tuple[int, int, int, int]:
     return stored_header, raw_header, stored_graph, raw_graph
 
 
-def _inflate(front: bytes, sizes: tuple[int, int, int, int]) -> tuple[bytes, bytes]:
+def _inflate(front: bytes, sizes: tuple[int, int, int, int], preset: bool) -> tuple[bytes, bytes]:
     stored_header, raw_header, _, raw_graph = sizes
-    stretch = zlib.decompressobj(-15)
+    stretch = zlib.decompressobj(-15, zdict=preset_dictionary() if preset else b"")
     try:
         text = stretch.decompress(front[:stored_header], raw_header + 1) if raw_header else b""
         rest = stretch.unconsumed_tail + front[stored_header:]

@@ -184,7 +184,6 @@ def _entry(tensor: CodedTensor, codec: str, data: bytes) -> tuple[TensorEntry, b
         shape=tensor.shape,
         schemes=tensor.schemes,
         values=tensor.values,
-        bits=tensor.bits,
         codec=codec,
         bytes=(len(side), len(data)),
         scale=scale_per(tensor.scale),

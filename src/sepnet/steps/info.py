@@ -68,7 +68,7 @@ def info(model: PackedModel) -> FileReport:
                 entry.name,
                 entry.shape,
                 " + ".join(entry.schemes),
-                entry.bits,
+                tensor.bits,
                 entry.elements,
                 tensor.kept,
                 f"{entry.codec} ({detail})" if detail else entry.codec,
