@@ -19,8 +19,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from command import ROOT, sepnet
 from machine import RESULTS, save
+from safetensors.torch import save_file
+from torch import nn
+
+import sepnet as package
+from sepnet.core.dataset import Split
+from sepnet.datasets import load
+from sepnet.networks import build
+from sepnet.training.batches import eval_batches
 
 RUNS = ROOT / "runs" / "cifar10"
 
@@ -30,7 +39,8 @@ class Row:
     """One line of the table.
 
     Attributes:
-        weights: a file in $SEPNET_DATA/weights, or "train:N" for N epochs of training.
+        weights: a file in $SEPNET_DATA/weights, "train:N" for N epochs of training, or "again:FILE" for those of a packed
+            file in zoo/, its batch normalizations measured anew.
         zoo: the packed file's name, if it has a place there.
         teacher: depth of the public ResNet to distill from; 0 for the float network itself.
     """
@@ -65,6 +75,9 @@ ROWS = {
         )
         for depth in (20, 32, 44, 56)
     },
+    "resnet20-again": Row(
+        "resnet20_cifar", "again:resnet20-cifar10-pattern", "resnet-cifar10-pattern-again", "resnet20-cifar10-pattern"
+    ),
     "resnet20-dictionary": Row(
         "resnet20_cifar",
         "cifar10_resnet20.safetensors",
@@ -83,6 +96,8 @@ TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mir
 def float_weights(row: Row, more: list[str]) -> Path:
     """The weights that a row starts from, trained first if nobody has."""
     kind, _, epochs = row.weights.partition(":")
+    if kind == "again":
+        return unpacked(row.net, epochs)
     if kind != "train":
         return Path(os.environ["SEPNET_DATA"]) / "weights" / row.weights
     path = RUNS / f"{row.net}.safetensors"
@@ -91,6 +106,39 @@ def float_weights(row: Row, more: list[str]) -> Path:
         log = ["--log", str(RESULTS / f"cifar10_{row.net}_train.jsonl")]
         target = ["-o", str(path), "--resume", *log, *settings, *more]
         sepnet("train", row.net, "--data", "cifar10", "--epochs", epochs, *target)
+    return path
+
+
+def unpacked(net: str, name: str) -> Path:
+    """The weights of a packed file, made ready for training: the same outputs, but norms that do what norms do.
+
+    Folded batch normalizations come back as the identity.  Training normalizes by the batch, so each gets the mean and
+    the deviation of what it sees in 1,000 training images, and the scale and shift that undo them.
+    """
+    path = RUNS / f"{name}.safetensors"
+    if path.exists():
+        return path
+    data = load("cifar10", Path(os.environ["SEPNET_DATA"]))
+    model = build(net).eval()
+    state = package.read(ROOT / "zoo" / f"{name}.sepnet").state_dict()
+    model.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    seen: list[list[torch.Tensor]] = [[] for _ in norms]
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, given, seen=each: seen.append(given[0].transpose(0, 1).flatten(1)))
+        for norm, each in zip(norms, seen, strict=True)
+    ]
+    with torch.no_grad():
+        model(next(eval_batches(data, Split(data.train.images[:1000], data.train.labels[:1000]), 1000))[0])
+        for norm, each in zip(norms, seen, strict=True):
+            variance, mean = torch.var_mean(torch.cat(each, 1), 1, correction=0)
+            norm.bias += mean
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+    for hook in hooks:
+        hook.remove()
+    save_file(model.state_dict(), path)
     return path
 
 

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -14,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 import sepnet
 from sepnet.core.errors import UsageError
 from sepnet.core.packed_model import PackedModel
+from sepnet.packing.pack import encode_tensor
+from sepnet.packing.restore import coded_tensors, onnx_model
 
 onnx = pytest.importorskip("onnx")
 DATA = "digits?holdout=1100"
@@ -95,7 +98,10 @@ def test_what_is_asked_wrongly(run: Any, network: Path, tmp_path: Path, options:
 def test_files_that_cannot_be_packed(run: Any, network: Path, tmp_path: Path) -> None:
     other = tmp_path / "net.pt"
     other.write_bytes(b"PK")
-    assert "expected a network (.onnx) or weights (.safetensors)" in run("pack", other, "-o", tmp_path / "a").error
+    assert (
+        "expected a network (.onnx), weights (.safetensors) or a packed file (.sepnet)"
+        in run("pack", other, "-o", tmp_path / "a").error
+    )
     assert "not an ONNX file" in run("pack", _copy(other, "x.onnx"), "-o", tmp_path / "a").error
     assert "not a safetensors file" in run("pack", _copy(other, "x.safetensors"), "-o", tmp_path / "a").error
     assert "cannot read" in run("pack", tmp_path / "none.safetensors", "-o", tmp_path / "a").error
@@ -122,8 +128,8 @@ def test_by_calibration(run: Any, network: Path, tmp_path: Path) -> None:
     ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", target, "--json")
     assert ran.code == 0 and ran.json["bytes"] <= target
     assert PackedModel.read(output).header.made["calibrate"] == DATA
-    few = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", 500)
-    assert few.code == 1 and "found no codes that fit 500 bytes" in few.error
+    few = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", 300)
+    assert few.code == 1 and "found no codes that fit 300 bytes" in few.error
     four = run("pack", network, "-o", output, "--bits", 4, *by, "--json")
     blind = run("pack", network, "-o", output, "--bits", 4, "--json")
     assert four.code == 0 and four.json["agreement"]["images"] == 100 and blind.json["agreement"] is None
@@ -157,3 +163,21 @@ def test_the_example_of_the_help_runs(run: Any, network: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     assert run(*shlex.split(example[1].replace("cifar10", DATA)), "--images", 50).code == 0
     assert (tmp_path / "model.sepnet").exists()
+
+
+def test_a_packed_file_is_packed_again(run: Any, network: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.sepnet", tmp_path / "again.sepnet"
+    assert run("pack", network, "-o", first, "--bits", 5).code == 0
+    old = PackedModel.read(first)
+    plain = [encode_tensor(tensor, ("dense",)) for tensor in coded_tensors(old)]
+    header = msgspec.structs.replace(old.header, tensors=tuple(entry for entry, _ in plain))
+    PackedModel.of(header, old.graph, [payload for _, payload in plain], preset=False).write(first)
+    for option in ((), ("--best",)):
+        ran = run("pack", first, "-o", again, *option, "--json")
+        assert ran.code == 0 and ran.json["bytes"] == again.stat().st_size < ran.json["bytes_before"]
+        assert onnx_model(PackedModel.read(again)) == onnx_model(old)
+        assert all(row["error"] is None for row in ran.json["tensors"])
+    assert "packed already" in run("pack", first, "-o", again, "--bits", 4).error
+    assert "packed already" in run("pack", first, "-o", again, "--calibrate", DATA).error
+    assert "different files" in run("pack", first, "-o", first).error
+    assert "not a packed file" in run("pack", _copy(network, "x.sepnet"), "-o", again).error

@@ -71,6 +71,10 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are; default $SEPNET_DATA.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Best = Annotated[
+    bool,
+    typer.Option("--best", help="The smallest file there is: also try codecs (mx1) that read at half the speed."),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", metavar="S", parser=integer(0, LARGEST_SEED), help="The same seed gives the same file."),

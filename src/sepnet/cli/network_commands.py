@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command, integer
+from sepnet.cli.app import Best, Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command, integer
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.progress import is_first
@@ -142,6 +142,7 @@ def compress(
             help="Write the packed file of each stage into this folder; it is made if need be.",
         ),
     ] = None,
+    best: Best = False,
     data_dir: DataDir = None,
     log: Log = None,
     resume: Resume = False,
@@ -223,6 +224,7 @@ def compress(
             lines.choice,
             keep_stage,
             guide,
+            best,
         )
     if not is_first():
         return

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from sepnet.cli.app import DataDir, Json, Seed, command, integer
+from sepnet.cli.app import Best, DataDir, Json, Seed, command, integer
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
@@ -25,7 +25,10 @@ BITS = "2 to 8, or auto"
 def pack(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A float network (.onnx), or weights without a graph (.safetensors)."),
+        typer.Argument(
+            metavar="FILE",
+            help="A float network (.onnx), weights without a graph (.safetensors), or a packed file (.sepnet), whose codes are then coded anew.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
@@ -69,6 +72,7 @@ def pack(
             help="With --bits auto: what the file may take, in place of --max-divergence.",
         ),
     ] = None,
+    best: Best = False,
     data_dir: DataDir = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -77,11 +81,15 @@ def pack(
     from sepnet.cli import terminal
     from sepnet.cli.pack_tables import pack_json, print_pack
 
-    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes)
-    alone = options.check(file)
+    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best)
+    kind = options.check(file)
     check_paths({"FILE": file}, {"-o": output})
     with terminal.Progress() as progress:
-        if alone:
+        if kind == "packed":
+            from sepnet.steps.pack_again import pack_again
+
+            done = pack_again(file, options, progress.tick)
+        elif kind == "weights":
             from sepnet.steps.pack_weights import pack_weights
 
             done = pack_weights(file, options, progress.tick)

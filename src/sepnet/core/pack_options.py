@@ -13,6 +13,12 @@ __all__ = ["MAX_DIVERGENCE", "PackOptions"]
 MAX_DIVERGENCE = 0.005
 """Mean Kullback-Leibler divergence from the float network, in nats, that "auto" may lose unless told otherwise."""
 
+KINDS: dict[str, Literal["network", "weights", "packed"]] = {
+    ".onnx": "network",
+    ".safetensors": "weights",
+    ".sepnet": "packed",
+}
+
 
 @dataclass(frozen=True)
 class PackOptions:
@@ -22,6 +28,7 @@ class PackOptions:
         bits: 2 to 8, "auto", or None: 8 for a network, floats kept exactly for weights alone.
         calibrated: whether there are images to quantize by.
         max_divergence, target_bytes: the budget of "auto"; at most one is given.
+        best: whether to try the codecs that read at half the speed, too.
 
     >>> PackOptions("auto").check(Path("net.onnx"))
     Traceback (most recent call last):
@@ -33,16 +40,21 @@ class PackOptions:
     calibrated: bool = False
     max_divergence: float | None = None
     target_bytes: int | None = None
+    best: bool = False
 
-    def check(self, path: Path) -> bool:
-        """Whether `path` holds weights alone, by its ending.  Raises `UsageError` for what does not go together."""
-        ending = path.suffix.lower()
-        if ending not in (".onnx", ".safetensors"):
-            raise UsageError(f"{str(path)!r}: expected a network (.onnx) or weights (.safetensors)")
+    def check(self, path: Path) -> Literal["network", "weights", "packed"]:
+        """What `path` holds, by its ending.  Raises `UsageError` for what does not go together."""
+        kind = KINDS.get(path.suffix.lower())
+        if kind is None:
+            raise UsageError(
+                f"{str(path)!r}: expected a network (.onnx), weights (.safetensors) or a packed file (.sepnet)"
+            )
+        if kind == "packed" and (self.bits is not None or self.calibrated):
+            raise UsageError(f"{path} is packed already, in the bits that it has; expected neither bits nor images")
         if self.bits not in (None, "auto", *range(2, 9)):
             raise UsageError(f"bits {self.bits!r}: expected 2 to 8, or auto")
-        budget, alone = (self.max_divergence, self.target_bytes), ending == ".safetensors"
-        if alone and (self.calibrated or self.bits == "auto"):
+        budget = self.max_divergence, self.target_bytes
+        if kind == "weights" and (self.calibrated or self.bits == "auto"):
             raise UsageError(
                 f"{path} has no graph that could be calibrated; expected 2 to 8 bits, or none given, and no images"
             )
@@ -56,4 +68,4 @@ class PackOptions:
             raise UsageError(f"largest divergence {self.max_divergence}: expected above 0 and at most 10 nats")
         if self.target_bytes is not None and self.target_bytes < 1:
             raise UsageError(f"target of {self.target_bytes} bytes: expected 1 or more")
-        return alone
+        return kind

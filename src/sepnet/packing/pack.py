@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ __all__ = ["PackInput", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
 State = Mapping[str, npt.NDArray[Any]]
 Coder = Callable[[str, npt.NDArray[np.float32]], CodedTensor]
+SIDE_BY_SIDE = 1 << 20
+"""So many codes are worth a thread for each tensor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +144,12 @@ def encode_tensors(
     Sign patterns that choose for themselves are coded as one chain, each layer with what was learned from those before,
     if that is smaller.
     """
-    encoded = [encode_tensor(tensor, codecs) for tensor in tensors]
+    work = functools.partial(encode_tensor, codecs=codecs)
+    if sum(tensor.codes.size for tensor in tensors) < SIDE_BY_SIDE:
+        encoded = list(map(work, tensors))
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # what codecs spend most time in lets other threads run
+            encoded = list(pool.map(work, tensors))
     chain = [place for place, tensor in enumerate(tensors) if _is_pattern(tensor)]
     if len(chain) > 1 and (codecs is None or KERNELS_AB1.name in codecs):
         codec: Codec | None = None

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from sepnet.codecs import find
+from sepnet.codecs import choices, find
 from sepnet.core.choices import Tried, settle
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
@@ -101,6 +101,7 @@ def compress(
     on_choice: Callable[[Tried], None] = lambda _: None,
     on_stage: Callable[[str, PackedModel], None] = lambda *_: None,
     teacher: nn.Module | None = None,
+    best: bool = False,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -116,6 +117,7 @@ def compress(
         keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
         on_stage: gets the name and the packed model of each stage as soon as it is over.
         teacher: the network whose outputs `distill` matches; None is `model` itself.
+        best: whether the packed file may take the codecs that read at half the speed, too.
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
@@ -137,6 +139,7 @@ def compress(
     if teacher is not None:
         check_classes(teacher, data)
         work.teacher = teacher.eval()
+    work.best = best
     progress(Tick("export", 0, 1))
     work.graph = export_graph(start.model, data.input_shape)
     first = work
@@ -173,6 +176,7 @@ class _Work:
     """One run of `compress`: the network under its plan, and the rows so far."""
 
     graph: ExportedGraph
+    best = False
 
     def __init__(
         self, start: RewrittenNetwork, recipe: Recipe, data: Dataset, seed: int, device: str, digest: str
@@ -310,7 +314,7 @@ class _Work:
             },
         )
         graph, coded = self._arranged("packed" if codecs is None else "")
-        return pack(about, graph, self.network.state(), coded, self.network.code_anew, codecs)
+        return pack(about, graph, self.network.state(), coded, self.network.code_anew, codecs or choices(self.best))
 
     def _arranged(self, stage: str) -> tuple[ExportedGraph, list[CodedTensor]]:
         return arrange(self.graph, self.network.coded(), self.recipe.units if stage == "packed" else "kept")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.codecs import choices
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.header import InputSpec
@@ -70,7 +71,7 @@ def pack_onnx(
     source = read_onnx(path)
     if calibrate is None:
         coded = _by_weights_alone(source, bits or 8, progress)
-        return _done(path, source, _pack(path, source, coded, {"bits": bits or 8}))
+        return _done(path, source, _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best)))
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
     work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
@@ -88,7 +89,7 @@ def pack_onnx(
         found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
     progress(Tick("pack", 0, 1))
     coded = [*tensors_of(found), *others]
-    packed = _pack(path, source, coded, about, calibrate.data)
+    packed = _pack(path, source, coded, about, calibrate.data, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
         packed = _pack(path, source, coded, about, calibrate.data, QUICK)
     return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(found)))

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.codecs import choices
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import WeightsError
 from sepnet.core.header import Header
@@ -55,7 +56,7 @@ def pack_weights(
             )
         else:
             coded = exact_codes(name, dtype, numbers)
-        entry, payload = encode_tensor(coded)
+        entry, payload = encode_tensor(coded, choices(options.best))
         restored = TensorReader().decode(entry, payload)
         size = numbers.size * (2 if dtype == "bfloat16" else numbers.dtype.itemsize)
         rows.append(_row(coded, restored, numbers, size, len(payload) + 4))
