@@ -5,6 +5,7 @@ Steps are imported when their command runs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,22 +13,66 @@ from typing import Annotated
 import typer
 
 from sepnet.cli.app import Data, DataDir, File, Json, command, integer
-from sepnet.core.errors import UsageError
+from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.registry import require_torch
 
 __all__ = ["evaluate", "info", "run", "unpack"]
 
 
+Packed = Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.sepnet); - reads the standard input.")]
+
+
 @command("sepnet info lenet5.sepnet")
-def info(file: File, as_json: Json = False) -> None:
+def info(
+    file: Packed,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Only say whether all can be read: compare checksums, decode tensors, check the graph; exit code 1 if not.",
+        ),
+    ] = False,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Of a damaged file show what can be read, name the rest, and exit with 1."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show what is inside a packed file, byte for byte."""
     from sepnet.cli import terminal
-    from sepnet.core.packed_model import PackedModel
+    from sepnet.cli.packed_input import fail_for, read_packed, read_salvaged
     from sepnet.steps.info import info as step
 
-    report = step(PackedModel.read(file))
+    if verify and salvage:
+        raise UsageError("found --verify and --salvage; --verify names all damage, so expected one of them")
+    if verify:
+        _verify(file, as_json)
+        return
+    model, damage = read_salvaged(file) if salvage else (read_packed(file), ())
+    report = step(model)
     terminal.print_json(terminal.info_json(report)) if as_json else terminal.print_info(report, str(file))
+    if damage:
+        fail_for(file, damage, f"{len(report.tensors)} tensors can be read")
+
+
+def _verify(file: Path, as_json: bool) -> None:
+    from sepnet.cli import terminal
+    from sepnet.cli.packed_input import fail_for, read_data
+    from sepnet.steps.verify import verify as step
+
+    data = read_data(file)
+    try:
+        found = step(data)
+    except FormatError as error:
+        raise FormatError(f"{'standard input' if str(file) == '-' else file}: {error}") from error
+    if as_json:
+        terminal.print_json(dataclasses.asdict(found))
+    elif not found.damage:
+        graph = "; weights alone, no graph" if found.graph == "none" else ""
+        terminal.note(f"{file}: all {found.tensors} tensors read, checksums match{graph}")
+    if found.damage:
+        fail_for(file, found.damage, f"{found.read} of {found.tensors} tensors can be read")
 
 
 @command("sepnet evaluate lenet5.sepnet --data digits")
@@ -103,20 +148,32 @@ def run(
 
 @command("sepnet unpack lenet5.sepnet -o lenet5.safetensors")
 def unpack(
-    file: File,
+    file: Packed,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the state dict goes (safetensors, float32).")
     ],
+    salvage: Annotated[
+        bool,
+        typer.Option(
+            "--salvage",
+            help="Of a damaged or truncated file write the tensors that can be read, name the rest, and exit with 1.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the weights as a state dict that the network's own class loads strictly."""
     from sepnet.cli import terminal
-    from sepnet.core.packed_model import PackedModel
+    from sepnet.cli.packed_input import fail_for, read_packed, read_salvaged
     from sepnet.steps.unpack import unpack as step
 
-    check_paths({"FILE": file}, {"-o": output})
-    step(PackedModel.read(file), output)
+    check_paths({"FILE": None if str(file) == "-" else file}, {"-o": output})
+    model, damage = read_salvaged(file) if salvage else (read_packed(file), ())
+    if damage and not model.header.tensors:
+        fail_for(file, damage, "no tensor can be read, so nothing was written")
+    step(model, output)
     size = output.stat().st_size
     terminal.print_json({"output": str(output), "bytes": size}) if as_json else terminal.note(
         f"{output}: {size:,} bytes"
     )
+    if damage:
+        fail_for(file, damage, f"the {len(model.header.tensors)} tensors that can be read are in {output}")

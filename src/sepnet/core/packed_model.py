@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 
+from sepnet.core.chunks import Damage, read_chunks, read_exactly, split_chunks, whole_chunks
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
 from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
@@ -30,13 +31,17 @@ _FIXED = 32
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader is willing to allocate.  Elements are numbers, of all tensors together."""
+    """What a reader is willing to allocate.  Elements are numbers, of all tensors together.
+
+    `file_bytes` is for what is read from a stream, which cannot be asked for its size.
+    """
 
     elements: int = 1 << 28
     header_bytes: int = 16 << 20
     graph_bytes: int = 256 << 20
     tensors: int = 65536
     dimensions: int = 8
+    file_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,17 +113,59 @@ class PackedModel:
     @classmethod
     def from_bytes(cls, data: builtins.bytes, limits: Limits = Limits()) -> Self:
         """Parse a whole file.  Raises `FormatError` saying what was found and what was expected."""
-        sizes = _check_front(data, limits)
-        header_bytes, _, graph_bytes, _ = sizes
-        preset = data[10] == PRESET
-        text, graph = _inflate(data[_FIXED : _FIXED + header_bytes + graph_bytes], sizes, preset)
-        try:
-            header = msgspec.json.decode(text, type=Header)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise FormatError(f"damaged packed file: the header does not parse: {error}") from error
-        _check_header(header, limits)
-        payloads = _split_chunks(data, _FIXED + header_bytes + graph_bytes, header)
-        return cls(header, graph, payloads, header_bytes, graph_bytes, preset)
+        header, graph, sizes = _open(data, limits)
+        payloads = split_chunks(data, _FIXED + sum(sizes), header)
+        return cls(header, graph, payloads, *sizes, data[10] == PRESET)
+
+    @classmethod
+    def salvage(cls, data: builtins.bytes, limits: Limits = Limits()) -> tuple[Self, tuple[Damage, ...]]:
+        """What is left of a damaged or truncated file, and the damage; the payload of a damaged chunk is empty.
+
+        Whether the others decode is another question: `sepnet.packing.salvage.readable` answers it.
+        Raises `FormatError` when fixed part, header or graph are damaged, without which nothing can be read.
+        """
+        header, graph, sizes = _open(data, limits)
+        payloads, damage = whole_chunks(data, _FIXED + sum(sizes), header)
+        return cls(header, graph, payloads, *sizes, data[10] == PRESET), damage
+
+    @classmethod
+    def read_from(cls, stream: BinaryIO, limits: Limits = Limits()) -> Self:
+        """Read a packed file from a pipe, up to its end: the front, then chunk by chunk, each checked as it comes.
+
+        Raises `FormatError` as `from_bytes` does, at the first damage, and for more bytes than `limits` allow.
+
+        >>> import io
+        >>> with open("zoo/lenet5-mnist.sepnet", "rb") as file:
+        ...     PackedModel.read_from(io.BytesIO(file.read())).header.params
+        431080
+        """
+        start = read_exactly(stream, _FIXED)
+        stored = sum(int.from_bytes(start[at : at + 4], "little") for at in (12, 20)) if start[:8] == MAGIC else 0
+        if stored > limits.header_bytes + limits.graph_bytes:
+            raise FormatError(
+                f"packed file declares {stored} bytes of header and graph; the limits are {limits.header_bytes} and {limits.graph_bytes}"
+            )
+        data = start + read_exactly(stream, stored)
+        header, graph, sizes = _open(data, limits)
+        whole = len(data) + sum(sum(entry.bytes) + 4 for entry in header.tensors)
+        if whole > limits.file_bytes:
+            raise FormatError(
+                f"packed file declares {whole:,} bytes; the limit of a stream is {limits.file_bytes:,} (raise it with Limits(file_bytes=...))"
+            )
+        return cls(header, graph, read_chunks(stream, len(data), header), *sizes, data[10] == PRESET)
+
+
+def _open(data: bytes, limits: Limits) -> tuple[Header, bytes, tuple[int, int]]:
+    """Header, graph, and how many bytes each takes in the file."""
+    sizes = _check_front(data, limits)
+    header_bytes, _, graph_bytes, _ = sizes
+    text, graph = _inflate(data[_FIXED : _FIXED + header_bytes + graph_bytes], sizes, data[10] == PRESET)
+    try:
+        header = msgspec.json.decode(text, type=Header)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"damaged packed file: the header does not parse: {error}") from error
+    _check_header(header, limits)
+    return header, graph, (header_bytes, graph_bytes)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -244,21 +291,3 @@ def _check_names(header: Header) -> None:
         for part in ("bias",) if norm.folded else ("weight", "bias"):
             if f"{norm.name}.{part}" not in stored:
                 raise FormatError(f"packed file lacks the {part} of the batch normalization {norm.name!r}")
-
-
-def _split_chunks(data: bytes, at: int, header: Header) -> tuple[bytes, ...]:
-    expected = at
-    for entry in header.tensors:
-        expected += sum(entry.bytes) + 4
-    if expected != len(data):
-        word = "truncated" if len(data) < expected else "damaged"
-        raise FormatError(f"{word} packed file: {len(data)} bytes, its header accounts for {expected}")
-    payloads = []
-    for entry in header.tensors:
-        end = at + sum(entry.bytes)
-        payload = data[at:end]
-        if zlib.crc32(payload) != int.from_bytes(data[end : end + 4], "little"):
-            raise FormatError(f"damaged packed file: the checksum of tensor {entry.name!r} does not match")
-        payloads.append(payload)
-        at = end + 4
-    return tuple(payloads)

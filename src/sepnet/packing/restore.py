@@ -32,22 +32,39 @@ class TensorReader:
 
     def __init__(self) -> None:
         self._memory: Codec | None = None
+        self._lost = ""
 
     def decode(self, entry: TensorEntry, payload: bytes) -> CodedTensor:
         """One tensor from its header entry and payload.  Raises `FormatError` naming the tensor."""
         try:
             return _decode(entry, payload, self._codec(entry.codec))
         except FormatError as error:
-            self._memory = None
+            self.skip(entry)
             raise FormatError(f"tensor {entry.name!r}: {error}") from error
+
+    def skip(self, entry: TensorEntry) -> None:
+        """Go on behind a tensor that cannot be read; those whose codec would have to remember it cannot be either."""
+        try:
+            remembers = find(entry.codec).remembers
+        except UsageError:  # of a codec that nobody knows, nothing can be remembered
+            return
+        if remembers:
+            self._memory, self._lost = None, self._lost or entry.name
 
     def _codec(self, name: str) -> Codec:
         try:
             codec = find(name)
         except (UnknownNameError, UsageError) as error:
             raise FormatError(f"{error}; a newer sepnet may know it") from error
-        if codec.remembers:
+        if not codec.remembers:
+            return codec
+        try:
             codec = self._memory = codec.remembering(self._memory)
+        except FormatError:
+            if not self._lost:
+                raise
+            raise FormatError(f"codec {name!r} goes on from tensor {self._lost!r}, which cannot be read") from None
+        self._lost = ""
         return codec
 
 
