@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow check clean
+.PHONY: demo test slow fuzz check clean
 
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
@@ -13,6 +13,12 @@ test: .venv/ready check
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
+
+FUZZ_SECONDS ?= 600
+
+fuzz: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ_SECONDS)
 
 check: .venv/ready
 	$(BIN)/ruff check .
