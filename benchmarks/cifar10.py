@@ -39,17 +39,15 @@ class Row:
     """One line of the table.
 
     Attributes:
-        weights: a file in $SEPNET_DATA/weights, "train:N" for N epochs of training, or "again:FILE" for those of a packed
-            file in zoo/, its batch normalizations measured anew.
+        weights: a file in $SEPNET_DATA/weights, "train:N" for N epochs of training, or "again:ROW" for those of the
+            packed file of another row, its batch normalizations measured anew.
         zoo: the packed file's name, if it has a place there.
-        teacher: depth of the public ResNet to distill from; 0 for the float network itself.
     """
 
     net: str
     weights: str
     recipe: str
     zoo: str = ""
-    teacher: int = 0
 
 
 ROWS = {
@@ -62,35 +60,26 @@ ROWS = {
             f"resnet{depth}_cifar",
             f"cifar10_resnet{depth}.safetensors",
             "resnet-cifar10-pattern",
-            f"resnet{depth}-cifar10-pattern",
-        )
-        for depth in (20, 32, 44, 56)
-    },
-    **{
-        f"resnet{depth}-distilled": Row(
-            f"resnet{depth}_cifar",
-            f"cifar10_resnet{depth}.safetensors",
-            "resnet-cifar10-distilled",
-            teacher=56,
+            "" if depth == 20 else f"resnet{depth}-cifar10-pattern",
         )
         for depth in (20, 32, 44, 56)
     },
     "resnet20-again": Row(
-        "resnet20_cifar", "again:resnet20-cifar10-pattern", "resnet-cifar10-pattern-again", "resnet20-cifar10-pattern"
+        "resnet20_cifar", "again:resnet20-pattern", "resnet-cifar10-pattern-again", "resnet20-cifar10-pattern"
     ),
     "resnet20-dictionary": Row(
         "resnet20_cifar",
-        "cifar10_resnet20.safetensors",
+        "again:resnet20-again",
         "resnet-cifar10-dictionary",
         "resnet20-cifar10-dictionary",
-        teacher=56,
     ),
     **{
-        f"sepnet-{form}": Row("sepnet_cifar", "train:60", f"sepnet-{form}", f"sepnet-cifar10-{form}")
+        f"sepnet-{form}": Row("sepnet_cifar", "train:30", f"sepnet-{form}", f"sepnet-cifar10-{form}")
         for form in ("r", "b", "bq")
     },
 }
-TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true", "precision=bfloat16")
+TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true")
+TRAIN += ("precision=bfloat16", "channels_last=true")
 
 
 def float_weights(row: Row, more: list[str]) -> Path:
@@ -109,18 +98,25 @@ def float_weights(row: Row, more: list[str]) -> Path:
     return path
 
 
+def packed_file(name: str) -> Path:
+    """Where the packed file of a row goes."""
+    return ROOT / "zoo" / f"{ROWS[name].zoo}.sepnet" if ROWS[name].zoo else RUNS / f"{name}.sepnet"
+
+
 def unpacked(net: str, name: str) -> Path:
-    """The weights of a packed file, made ready for training: the same outputs, but norms that do what norms do.
+    """The weights of a row's packed file, made ready for training: the same outputs, but norms that do what norms do.
 
     Folded batch normalizations come back as the identity.  Training normalizes by the batch, so each gets the mean and
     the deviation of what it sees in 1,000 training images, and the scale and shift that undo them.
     """
+    if not packed_file(name).exists():
+        raise SystemExit(f"{packed_file(name)} is missing: python benchmarks/cifar10.py {name}")
     path = RUNS / f"{name}.safetensors"
     if path.exists():
         return path
     data = load("cifar10", Path(os.environ["SEPNET_DATA"]))
     model = build(net).eval()
-    state = package.read(ROOT / "zoo" / f"{name}.sepnet").state_dict()
+    state = package.read(packed_file(name)).state_dict()
     model.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     seen: list[list[torch.Tensor]] = [[] for _ in norms]
@@ -147,10 +143,7 @@ def run(name: str, epochs: int | None, more: list[str]) -> None:
     row = ROWS[name]
     RUNS.mkdir(parents=True, exist_ok=True)
     weights = float_weights(row, more)
-    output = ROOT / "zoo" / f"{row.zoo}.sepnet" if row.zoo else RUNS / f"{name}.sepnet"
-    if row.teacher:
-        guide = Path(os.environ["SEPNET_DATA"]) / "weights" / f"cifar10_resnet{row.teacher}.safetensors"
-        more = ["--teacher", f"resnet{row.teacher}_cifar", "--teacher-weights", str(guide), *more]
+    output = packed_file(name)
     length = [] if epochs is None else ["--epochs", str(epochs)]
     log = RESULTS / f"cifar10_{name}.jsonl"
     result = sepnet(
