@@ -181,3 +181,20 @@ def test_a_packed_file_is_packed_again(run: Any, network: Path, tmp_path: Path) 
     assert "packed already" in run("pack", first, "-o", again, "--calibrate", DATA).error
     assert "different files" in run("pack", first, "-o", first).error
     assert "not a packed file" in run("pack", _copy(network, "x.sepnet"), "-o", again).error
+
+
+def test_in_a_container(run: Any, network: Path, tmp_path: Path) -> None:
+    plain, wrapped, again = (tmp_path / name for name in ("net.sepnet", "net.safetensors", "again.safetensors"))
+    assert run("pack", network, "-o", plain).code == 0
+    ran = run("pack", network, "-o", wrapped, "--container", "safetensors", "--json")
+    assert ran.code == 0 and ran.json["bytes"] == wrapped.stat().st_size, ran.err
+    assert load_file(wrapped)["sepnet"].tobytes() == plain.read_bytes()
+    for command in (("evaluate", "--data", DATA), ("info",), ("info", "--verify"), ("info", "--salvage")):
+        found = [run(command[0], path, *command[1:], "--json") for path in (plain, wrapped)]
+        assert found[0].code == found[1].code == 0 and found[0].json == found[1].json, found[1].err
+    assert run("unpack", wrapped, "-o", again).code == 0 and "a.weight" in load_file(again)
+    refused = run("info", again)
+    assert refused.code == 1 and "expected one, 'sepnet'" in refused.error
+    wrong = run("pack", network, "-o", tmp_path / "x", "--container", "zip")
+    assert wrong.code == 2 and "container 'zip': expected one of none, safetensors" in wrong.error
+    assert not (tmp_path / "x").exists()

@@ -75,6 +75,14 @@ Best = Annotated[
     bool,
     typer.Option("--best", help="The smallest file there is: also try codecs (mx1) that read at half the speed."),
 ]
+InContainer = Annotated[
+    str,
+    typer.Option(
+        "--container",
+        metavar="CONTAINER",
+        help="none, or safetensors: the packed file as the one tensor of a .safetensors file, for hubs; it reads like a plain one.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", metavar="S", parser=integer(0, LARGEST_SEED), help="The same seed gives the same file."),

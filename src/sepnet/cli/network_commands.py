@@ -10,7 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sepnet.cli.app import Best, Data, DataDir, Device, Json, Log, Net, Restart, Resume, Seed, Threads, command, integer
+from sepnet.cli.app import (
+    Best,
+    Data,
+    DataDir,
+    Device,
+    InContainer,
+    Json,
+    Log,
+    Net,
+    Restart,
+    Resume,
+    Seed,
+    Threads,
+    command,
+    integer,
+)
+from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.progress import is_first
@@ -143,6 +159,7 @@ def compress(
         ),
     ] = None,
     best: Best = False,
+    container: InContainer = "none",
     data_dir: DataDir = None,
     log: Log = None,
     resume: Resume = False,
@@ -178,6 +195,7 @@ def compress(
     parts = {f"the file of stage {name} in --stages": path for name, path in stage_files.items()}
     check_paths(reads, {**_outputs(output, log), "--report": report, **parts}, stages)
     check_log(log)
+    wrapping = check_container(container)
     if teacher_weights is not None and teacher is None:
         raise UsageError("--teacher-weights needs --teacher NET, the network that they are of")
     model, guide = _trained(net, weights), None if teacher is None else _trained(teacher, teacher_weights)
@@ -194,7 +212,7 @@ def compress(
     def keep(packed: PackedModel) -> PackedModel:
         if not is_first():
             return through_bytes(packed)
-        packed.write(output)
+        packed.write(output, wrapping)
         return PackedModel.read(output)
 
     def keep_stage(name: str, packed: PackedModel) -> None:
@@ -238,7 +256,7 @@ def compress(
             terminal.print_rewrites(done.rewrites)
         terminal.print_rows(done.rows, f"{net} on {data}, recipe {plan.name}")
         terminal.note(
-            f"{output}: {done.packed.bytes:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
+            f"{output}: {output.stat().st_size:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
         )
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from sepnet.cli.app import Best, DataDir, Json, Seed, command, integer
+from sepnet.cli.app import Best, DataDir, InContainer, Json, Seed, command, integer
+from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
@@ -73,6 +74,7 @@ def pack(
         ),
     ] = None,
     best: Best = False,
+    container: InContainer = "none",
     data_dir: DataDir = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -82,7 +84,7 @@ def pack(
     from sepnet.cli.pack_tables import pack_json, print_pack
 
     options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best)
-    kind = options.check(file)
+    kind, wrapping = options.check(file), check_container(container)
     check_paths({"FILE": file}, {"-o": output})
     with terminal.Progress() as progress:
         if kind == "packed":
@@ -102,7 +104,7 @@ def pack(
 
                 by = Calibrate(load(calibrate, data_dir), images, seed)
             done = pack_onnx(file, options, by, progress.tick)
-    done.packed.write(output)
+    done.packed.write(output, wrapping)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
 
 

@@ -22,10 +22,8 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
         before, after, bits = f"{row.bytes_before:,}", f"{row.bytes:,}", f"{row.bits:.2f}"
         rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error)
     console().print(rows)
-    packed = report.packed
-    note(
-        f"{output}: {packed.bytes:,} bytes, {report.bytes_before / packed.bytes:.1f}x smaller than {report.bytes_before:,}"
-    )
+    size = output.stat().st_size
+    note(f"{output}: {size:,} bytes, {report.bytes_before / size:.1f}x smaller than {report.bytes_before:,}")
     if report.difference is not None:
         note(
             f"outputs of {report.checked} examples, read back and run: max |difference| {report.difference:.4g}, max |output| {report.largest:.4g}"
@@ -42,7 +40,7 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
     packed = report.packed
     return {
         "output": str(output),
-        "bytes": packed.bytes,
+        "bytes": output.stat().st_size,
         "bytes_before": report.bytes_before,
         "params": packed.header.params,
         "ratio": packed.ratio,

@@ -119,7 +119,7 @@ def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
     packed = done.packed
     return {
         "output": str(output),
-        "bytes": packed.bytes,
+        "bytes": output.stat().st_size,
         "params": packed.header.params,
         "ratio": packed.ratio,
         **score_json(done.score),

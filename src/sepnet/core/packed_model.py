@@ -16,6 +16,7 @@ from typing import BinaryIO, Self
 import msgspec
 
 from sepnet.core.chunks import Damage, read_chunks, read_exactly, split_chunks, whole_chunks
+from sepnet.core.container import Container, check_container, unwrap, wrap
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
 from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
@@ -97,9 +98,17 @@ class PackedModel:
             parts += [payload, zlib.crc32(payload).to_bytes(4, "little")]
         return b"".join(parts)
 
-    def write(self, path: str | PathLike[str]) -> None:
-        """Write the file whole or not at all; what was at `path` before stays until the new file is complete."""
-        write_bytes(path, self.to_bytes())
+    def write(self, path: str | PathLike[str], container: Container = "none") -> None:
+        """Write the file whole or not at all; what was at `path` before stays until the new file is complete.
+
+        In the container "safetensors" it is the one tensor of such a file, for hubs, and some 200 bytes larger.
+        """
+        data = self.to_bytes()
+        if check_container(container) == "safetensors":
+            about = {"format": "sepnet", "version": f"{data[8]}.{data[9]}", "network": self.header.network}
+            params = self.header.params
+            data = wrap(data, about | {"params": str(params), "ratio": f"{4 * params / len(data):.2f}"})
+        write_bytes(path, data)
 
     @classmethod
     def read(cls, path: str | PathLike[str], limits: Limits = Limits()) -> Self:
@@ -169,9 +178,11 @@ def _open(data: bytes, limits: Limits) -> tuple[Header, bytes, tuple[int, int]]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, or `FormatError` in one line."""
+    """The bytes of a packed file, taken out of its container if it is in one, or `FormatError` in one line."""
     try:
-        return path.read_bytes()
+        return unwrap(path.read_bytes())
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
 
