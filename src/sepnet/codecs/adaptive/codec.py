@@ -89,8 +89,27 @@ class Adaptive(Codec):
         if engine() is twin and codes.size > TWIN_CODES:
             raise CodecUnfitError(f"{self.name} without its compiled library writes at most {TWIN_CODES} codes")
         table = codes.reshape(matrix.rows, matrix.columns)
-        payloads = [self._payload(table, matrix, way) for way in _ways(codes)]
-        return min(payloads, key=len)
+        payloads = {way: self._payload(table, matrix, way) for way in _ways(codes)}
+        split = next((way for way in payloads if way % 2), None)
+        if split is not None and codes.size <= PART:
+            payloads[split] = self._at_the_best_split(table, matrix, split, payloads[split])
+        return min(payloads.values(), key=len)
+
+    def _at_the_best_split(self, table: IntArray, matrix: Matrix, way: int, payload: bytes) -> bytes:
+        """Where the signs change is guessed from how often codes occur; the payload itself tells better."""
+        most = int(table.max())
+        step = max(1, most // 16)
+        tried = {(way + 1) // 2: payload}
+        near = range(most // 4, most - most // 4 + 1, step)
+        while True:
+            for split in near:
+                if split not in tried and 1 <= split <= most:
+                    tried[split] = self._payload(table, matrix, 2 * split - 1)
+            best = min(tried, key=lambda split: len(tried[split]))
+            if step == 1:
+                return tried[best]
+            step = max(1, step // 3)
+            near = range(best - 2 * step, best + 2 * step + 1, step)
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> IntArray:
         """The codes, int64, of `shape`, which is trusted up to what so many bytes can hold."""
