@@ -33,7 +33,8 @@ int sepnet_read_kernels(sepnet_coder *coder, const uint8_t *data, size_t bytes, 
                         int32_t kernels, int32_t kernel);
 
 #ifdef SEPNET_WRITER
-/* Write; returns the bytes that it takes, of which at most `room` were stored.  Codes are from -2^22 to 2^22. */
+/* Write; returns the bytes that it takes, or more than `room` if that was too little: call again with so much, after a
+   reset.  Codes are from -2^22 to 2^22. */
 size_t sepnet_write_codes(sepnet_coder *coder, uint8_t *data, size_t room, const int32_t *codes, int32_t rows,
                           int32_t columns, int32_t kernel, uint32_t *means, int mixes);
 size_t sepnet_write_kernels(sepnet_coder *coder, uint8_t *data, size_t room, const uint8_t *bits, int32_t rows,
