@@ -86,8 +86,10 @@ def test_an_output_that_cannot_be_written(command: tuple[object, ...]) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_while_it_is_imported(tmp_path: Path) -> None:
-    """A module that the command line imports first presses Ctrl-C."""
-    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    """A module that the command line imports first presses Ctrl-C, also where tests run with that signal ignored."""
+    (tmp_path / "typer.py").write_text(
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
     done = subprocess.run([*SEPNET, "--help"], env=environment, capture_output=True, text=True, timeout=100)
