@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sepnet.core.errors import MissingExtraError, NetworkError
+from sepnet.core.errors import NetworkError
 from sepnet.core.spec import describe
 from sepnet.counting.onnx_shapes import infer_shapes
+from sepnet.networks.onnx_proto import load_proto
 
 __all__ = ["OnnxGraph", "read_graph"]
 
@@ -56,22 +57,9 @@ def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = No
     Raises:
         NetworkError: no ONNX file, or sizes that are missing or do not fit.  MissingExtraError: onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError(f"reading {path}", "onnx", "onnx") from None
-    try:
-        proto = onnx.load(os.fspath(path), load_external_data=False)
-        if proto.functions:
-            from onnx import inliner
+    proto = load_proto(path, "reading", external=False)
+    import onnx
 
-            proto = inliner.inline_local_functions(proto)
-    except OSError as problem:
-        raise NetworkError(f"cannot read {path}: {problem.strerror or problem}") from problem
-    except Exception as problem:  # a damaged file raises almost anything
-        raise NetworkError(f"{path} is not an ONNX file: {describe(problem)[:200]}") from problem
-    if not proto.graph.node:
-        raise NetworkError(f"{path} is not an ONNX file, or its graph is empty")
     weights = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]

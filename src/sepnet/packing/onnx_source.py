@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import MissingExtraError, NetworkError, SepnetError, WeightsError
+from sepnet.core.errors import NetworkError, SepnetError, WeightsError
 from sepnet.core.spec import describe
+from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import check_standard, finish, lift_weights
@@ -60,7 +61,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
         NetworkError: no ONNX file, operators that are not standard, no float32 input or no weights.
         WeightsError: NaN or Inf in the weights.  MissingExtraError: onnx is not installed.
     """
-    proto = _load(path)
+    proto = load_proto(path, "packing")
     try:
         return _source(proto, path)
     except SepnetError:
@@ -96,26 +97,6 @@ def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     state = _folded(graph, {name: array for name, array in state.items() if name in kept})
     biases |= {f"{norm.name}.bias" for norm in norms if norm.weight}
     return OnnxSource(graph, state, weights & used, biases & used, graph_input, shape, batch, params)
-
-
-def _load(path: str | os.PathLike[str]) -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError(f"packing {path}", "onnx", "onnx") from None
-    try:
-        proto = onnx.load(os.fspath(path))
-        if proto.functions:
-            from onnx import inliner
-
-            proto = inliner.inline_local_functions(proto)
-    except OSError as problem:
-        raise NetworkError(f"cannot read {path}: {problem.strerror or problem}") from problem
-    except Exception as problem:  # a damaged file raises almost anything
-        raise NetworkError(f"{path} is not an ONNX file: {describe(problem)[:200]}") from problem
-    if not proto.graph.node:
-        raise NetworkError(f"{path} is not an ONNX file, or its graph is empty")
-    return proto
 
 
 def _check_ends(proto: Any, path: str | os.PathLike[str]) -> None:
