@@ -73,6 +73,9 @@ ROWS = {
         "resnet-cifar10-dictionary",
         "resnet20-cifar10-dictionary",
     ),
+    "resnet20-small": Row(
+        "resnet20_cifar", "cifar10_resnet20.safetensors", "resnet-cifar10-small", "resnet20-cifar10-small"
+    ),
     **{
         f"sepnet-{form}": Row("sepnet_cifar", "train:30", f"sepnet-{form}", f"sepnet-cifar10-{form}")
         for form in ("r", "b", "bq")
