@@ -67,10 +67,10 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """`sepnet ARGUMENTS` in this process."""
+    """`sepnet ARGUMENTS` in this process, with `stdin` to read."""
 
-    def call(*arguments: object) -> Ran:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    def call(*arguments: object, stdin: bytes | None = None) -> Ran:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert "Traceback" not in result.stderr

@@ -85,6 +85,31 @@ def test_compress(run: Any, compress: Any, weights: Path, recipe: Path, packed: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "m.sepnet", "r.html"]
 
 
+def test_compress_into_a_container(
+    run: Any, compress: Any, weights: Path, recipe: Path, packed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "m.safetensors"
+    ran = run(*compress(weights, recipe, output), "--epochs", 0, "--container", "safetensors", "--json")
+    assert ran.code == 0 and ran.json["bytes"] == output.stat().st_size, ran.err
+    assert load_file(output)["sepnet"].numpy().tobytes() == packed.read_bytes()
+
+
+def test_what_comes_from_a_pipe(run: Any, packed: Path, image: Path, tmp_path: Path) -> None:
+    wrapped, state = tmp_path / "m.safetensors", tmp_path / "w.safetensors"
+    assert run("pack", packed, "-o", wrapped, "--container", "safetensors").code == 0
+    for options in (["info"], ["info", "--verify"], ["info", "--salvage"], ["evaluate", *DATA], ["run", image]):
+        arguments = [options[0], packed, *options[1:], "--json"]
+        named = run(*arguments)
+        for path in (packed, wrapped):
+            piped = run(arguments[0], "-", *arguments[2:], stdin=path.read_bytes())
+            assert named.code == piped.code == 0 and piped.json == named.json, piped.err
+    assert run("unpack", "-", "-o", state, stdin=wrapped.read_bytes()).code == 0
+    assert load_file(state).keys() == build("mixed_cnn").state_dict().keys()
+    for command in (["evaluate", "-", *DATA], ["run", "-", image], ["info", "-"]):
+        assert "standard input: " in run(*command, stdin=wrapped.read_bytes()[:-1]).error
+        assert "standard input: " in run(*command, stdin=b"").error
+
+
 def test_info(run: Any, packed: Path) -> None:
     ran = run("info", packed, "--json")
     assert ran.code == 0

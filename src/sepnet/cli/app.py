@@ -58,7 +58,7 @@ Net = Annotated[
         help="A catalogue name (lenet300, lenet5?num_classes=7), package.module:function, torchvision:NAME, timm:NAME, or a .pt2 file (torch unpickles: only one that you trust).",
     ),
 ]
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.sepnet).")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.sepnet); - reads the standard input.")]
 Data = Annotated[
     str,
     typer.Option(

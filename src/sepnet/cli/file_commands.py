@@ -20,12 +20,9 @@ from sepnet.core.registry import require_torch
 __all__ = ["evaluate", "info", "run", "unpack"]
 
 
-Packed = Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.sepnet); - reads the standard input.")]
-
-
 @command("sepnet info lenet5.sepnet")
 def info(
-    file: Packed,
+    file: File,
     verify: Annotated[
         bool,
         typer.Option(
@@ -58,14 +55,14 @@ def info(
 
 def _verify(file: Path, as_json: bool) -> None:
     from sepnet.cli import terminal
-    from sepnet.cli.packed_input import fail_for, read_data
+    from sepnet.cli.packed_input import fail_for, name_of, read_data
     from sepnet.steps.verify import verify as step
 
     data = read_data(file)
     try:
         found = step(data)
     except FormatError as error:
-        raise FormatError(f"{'standard input' if str(file) == '-' else file}: {error}") from error
+        raise FormatError(f"{name_of(file)}: {error}") from error
     if as_json:
         terminal.print_json(dataclasses.asdict(found))
     elif not found.damage:
@@ -80,7 +77,8 @@ def evaluate(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|NET", help="A packed file, or a network (with --weights, unless it brings its own)."
+            metavar="FILE|NET",
+            help="A packed file (- reads the standard input), or a network (with --weights, unless it brings its own).",
         ),
     ],
     data: Data,
@@ -92,12 +90,12 @@ def evaluate(
 ) -> None:
     """Measure top-1, top-5 and loss on the test split."""
     from sepnet.cli import terminal
-    from sepnet.core.packed_model import PackedModel
+    from sepnet.cli.packed_input import is_stream, read_packed
     from sepnet.datasets import load
     from sepnet.networks import brings_weights
     from sepnet.steps.evaluate import evaluate as step
 
-    packed_file = target.lower().endswith(".sepnet")
+    packed_file = target.lower().endswith(".sepnet") or is_stream(Path(target))
     if packed_file and weights is not None:
         raise UsageError(
             f"{target} is a packed file, which holds its own weights: found --weights {weights}, leave it out"
@@ -105,7 +103,7 @@ def evaluate(
     if packed_file or (weights is None and not brings_weights(target)):
         if not packed_file and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
-        packed = PackedModel.read(target)
+        packed = read_packed(Path(target))
         loaded = load(data, data_dir)
         with terminal.Progress() as progress:
             score = step(packed, loaded, progress=progress.tick)
@@ -139,16 +137,16 @@ def run(
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
     from sepnet.cli import terminal
-    from sepnet.core.packed_model import PackedModel
+    from sepnet.cli.packed_input import read_packed
     from sepnet.steps.run import run as step
 
-    predictions = step(PackedModel.read(file), images, topk)
+    predictions = step(read_packed(file), images, topk)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
 
 
 @command("sepnet unpack lenet5.sepnet -o lenet5.safetensors")
 def unpack(
-    file: Packed,
+    file: File,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the state dict goes (safetensors, float32).")
     ],
@@ -163,10 +161,10 @@ def unpack(
 ) -> None:
     """Write the weights as a state dict that the network's own class loads strictly."""
     from sepnet.cli import terminal
-    from sepnet.cli.packed_input import fail_for, read_packed, read_salvaged
+    from sepnet.cli.packed_input import fail_for, is_stream, read_packed, read_salvaged
     from sepnet.steps.unpack import unpack as step
 
-    check_paths({"FILE": None if str(file) == "-" else file}, {"-o": output})
+    check_paths({"FILE": None if is_stream(file) else file}, {"-o": output})
     model, damage = read_salvaged(file) if salvage else (read_packed(file), ())
     if damage and not model.header.tensors:
         fail_for(file, damage, "no tensor can be read, so nothing was written")

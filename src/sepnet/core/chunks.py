@@ -96,5 +96,15 @@ def read_exactly(stream: BinaryIO, size: int) -> bytes:
     return bytes(pieces)
 
 
+def read_at_most(stream: BinaryIO, size: int) -> bytes:
+    """The rest of a stream.  Raises `FormatError` where more than `size` bytes come."""
+    data = read_exactly(stream, size + 1)
+    if len(data) > size:
+        raise FormatError(
+            f"more than {size:,} bytes come; that is the limit of a stream (raise it with Limits(file_bytes=...))"
+        )
+    return data
+
+
 def _fits(payload: bytes, checksum: bytes) -> bool:
     return zlib.crc32(payload) == int.from_bytes(checksum, "little")

@@ -9,7 +9,7 @@ import msgspec
 
 from sepnet.core.errors import FormatError, UsageError
 
-__all__ = ["CONTAINERS", "Container", "check_container", "unwrap", "wrap"]
+__all__ = ["CONTAINERS", "Container", "check_container", "in_container", "unwrap", "wrap"]
 
 Container = Literal["none", "safetensors"]
 CONTAINERS: tuple[str, ...] = get_args(Container)
@@ -49,6 +49,11 @@ def wrap(data: bytes, about: Mapping[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
+def in_container(start: bytes) -> bool:
+    """Whether a file that starts like this is a safetensors file."""
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
+
+
 def unwrap(data: bytes) -> bytes:
     """The packed file in a safetensors file; what is no safetensors file comes back as it is.
 
@@ -56,9 +61,9 @@ def unwrap(data: bytes) -> bytes:
 
     Raises `FormatError` for a safetensors file that holds something else.
     """
-    length = int.from_bytes(data[:8], "little")
-    if data[8:9] != b"{" or not 2 <= length <= _LONGEST_HEADER:
+    if not in_container(data):
         return data
+    length = int.from_bytes(data[:8], "little")
     try:
         raw = msgspec.json.decode(data[8 : 8 + length], type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

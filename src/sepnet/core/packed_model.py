@@ -15,8 +15,8 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from sepnet.core.chunks import Damage, read_chunks, read_exactly, split_chunks, whole_chunks
-from sepnet.core.container import Container, check_container, unwrap, wrap
+from sepnet.core.chunks import Damage, read_at_most, read_chunks, read_exactly, split_chunks, whole_chunks
+from sepnet.core.container import Container, check_container, in_container, unwrap, wrap
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
 from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
@@ -141,6 +141,8 @@ class PackedModel:
     def read_from(cls, stream: BinaryIO, limits: Limits = Limits()) -> Self:
         """Read a packed file from a pipe, up to its end: the front, then chunk by chunk, each checked as it comes.
 
+        One in a container is read whole first.
+
         Raises `FormatError` as `from_bytes` does, at the first damage, and for more bytes than `limits` allow.
 
         >>> import io
@@ -149,6 +151,8 @@ class PackedModel:
         431080
         """
         start = read_exactly(stream, _FIXED)
+        if in_container(start):
+            return cls.from_bytes(unwrap(start + read_at_most(stream, limits.file_bytes - _FIXED)), limits)
         stored = sum(int.from_bytes(start[at : at + 4], "little") for at in (12, 20)) if start[:8] == MAGIC else 0
         if stored > limits.header_bytes + limits.graph_bytes:
             raise FormatError(
