@@ -29,6 +29,7 @@ from sepnet.core.seed import check_seed
 if TYPE_CHECKING:
     from torch import nn
 
+    from sepnet.core.pack_report import PackReport
     from sepnet.core.rewrite import RewriteRow
     from sepnet.steps.compress import StageRow
     from sepnet.steps.info import FileReport
@@ -203,21 +204,32 @@ def pack(
         UsageError: options that do not go together.  NetworkError, WeightsError: the file cannot be packed.
         SepnetError: the budget cannot be met.
     """
+    check_seed(seed)
+    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best)
+    return _with_verbs(pack_report(path, options, calibrate, images, seed, data_dir, progress).packed)
+
+
+def pack_report(
+    path: str | PathLike[str],
+    options: PackOptions,
+    calibrate: Dataset | str | None,
+    images: int,
+    seed: int,
+    data_dir: Path | None,
+    progress: Progress,
+) -> PackReport:
+    """What `pack` makes, with what came of it: for the command line."""
     from sepnet.steps.pack import Calibrate, pack_onnx
     from sepnet.steps.pack_again import pack_again
     from sepnet.steps.pack_weights import pack_weights
 
-    check_seed(seed)
-    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best)
     kind = options.check(Path(path))
     if kind == "packed":
-        done = pack_again(path, options, progress)
-    elif kind == "weights":
-        done = pack_weights(path, options, progress)
-    else:
-        by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
-        done = pack_onnx(path, options, by, progress)
-    return _with_verbs(done.packed)
+        return pack_again(path, options, progress)
+    if kind == "weights":
+        return pack_weights(path, options, progress)
+    by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
+    return pack_onnx(path, options, by, progress)
 
 
 def _with_verbs(

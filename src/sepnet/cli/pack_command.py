@@ -80,30 +80,16 @@ def pack(
     as_json: Json = False,
 ) -> None:
     """Pack a trained network without training it; needs neither torch nor the network's class."""
+    from sepnet.api import pack_report
     from sepnet.cli import terminal
     from sepnet.cli.pack_tables import pack_json, print_pack
 
     options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best)
-    kind, wrapping = options.check(file), check_container(container)
+    options.check(file)
+    wrapping = check_container(container)
     check_paths({"FILE": file}, {"-o": output})
     with terminal.Progress() as progress:
-        if kind == "packed":
-            from sepnet.steps.pack_again import pack_again
-
-            done = pack_again(file, options, progress.tick)
-        elif kind == "weights":
-            from sepnet.steps.pack_weights import pack_weights
-
-            done = pack_weights(file, options, progress.tick)
-        else:
-            from sepnet.steps.pack import Calibrate, pack_onnx
-
-            by = None
-            if calibrate is not None:
-                from sepnet.datasets import load
-
-                by = Calibrate(load(calibrate, data_dir), images, seed)
-            done = pack_onnx(file, options, by, progress.tick)
+        done = pack_report(file, options, calibrate, images, seed, data_dir, progress.tick)
     done.packed.write(output, wrapping)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
 
