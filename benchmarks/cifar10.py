@@ -76,10 +76,9 @@ ROWS = {
     "resnet20-small": Row(
         "resnet20_cifar", "cifar10_resnet20.safetensors", "resnet-cifar10-small", "resnet20-cifar10-small"
     ),
-    **{
-        f"sepnet-{form}": Row("sepnet_cifar", "train:30", f"sepnet-{form}", f"sepnet-cifar10-{form}")
-        for form in ("r", "b", "bq")
-    },
+    "sepnet-r": Row("sepnet_cifar", "train:30", "sepnet-r", "sepnet-cifar10-r"),
+    "sepnet-b": Row("sepnet_cifar", "train:30", "sepnet-b", "sepnet-cifar10-b"),
+    "sepnet-bq": Row("sepnet_cifar", "again:sepnet-b", "sepnet-bq-again", "sepnet-cifar10-bq"),
 }
 TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true")
 TRAIN += ("precision=bfloat16", "channels_last=true")
@@ -131,8 +130,9 @@ def unpacked(net: str, name: str) -> Path:
         model(next(eval_batches(data, Split(data.train.images[:1000], data.train.labels[:1000]), 1000))[0])
         for norm, each in zip(norms, seen, strict=True):
             variance, mean = torch.var_mean(torch.cat(each, 1), 1, correction=0)
-            norm.bias += mean
-            norm.weight.copy_(torch.sqrt(variance + norm.eps))
+            slope = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            norm.bias += slope * (mean - norm.running_mean)
+            norm.weight.copy_(slope * torch.sqrt(variance + norm.eps))
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(variance)
     for hook in hooks:
