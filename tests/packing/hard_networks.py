@@ -9,9 +9,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sepnet.core.header import InputSpec
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.plan import make_plan
+from sepnet.core.recipe import Recipe, Rest
 from sepnet.networks import build
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
+from sepnet.packing.pack import PackInput, pack
+from sepnet.schemes import SCHEMES
+from sepnet.steps.inspect import inspect
+from sepnet.training.parametrized import ParametrizedNetwork, sites
 
 IMAGE, WIDE = (1, 12, 12), (3, 10, 8)
 
@@ -257,6 +265,12 @@ Ready = tuple[nn.Module, ExportedGraph, tuple[int, ...]]
 """A network, its graph, the shape of an input."""
 
 
+FLOAT = Recipe(
+    "floats", rest=Rest(({"scheme": "keep", "dtype": "float32"},), ({"scheme": "keep", "dtype": "float32"},))
+)
+"""Every number kept as it is."""
+
+
 @functools.cache
 def traced(name: str) -> Ready:
     """A network of this page or of the catalogue, with random weights and statistics; traced once."""
@@ -265,6 +279,18 @@ def traced(name: str) -> Ready:
     model = make()
     shake(model)
     return model, export_graph(model, shape), shape
+
+
+def packed(ready: Ready, recipe: Recipe, codecs: tuple[str, ...]) -> PackedModel:
+    """The file, read back from its bytes."""
+    model, graph, shape = ready
+    report = inspect(model, shape)
+    network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
+    network.start_rest()
+    network.advance(list(SCHEMES), 1.0)
+    about = PackInput("test", report.params, InputSpec(shape))
+    made = pack(about, graph, network.state(), network.coded(), network.code_anew, codecs)
+    return PackedModel.from_bytes(made.to_bytes())
 
 
 def shake(model: nn.Module) -> None:

@@ -8,20 +8,18 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hard_networks import NETWORKS, Ready, traced
+from hard_networks import FLOAT, NETWORKS, Ready, packed, traced
 from torch import nn
 
-from sepnet.core.header import InputSpec, state_names
+from sepnet.core.header import state_names
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.plan import make_plan
 from sepnet.core.recipe import Recipe, Rest, Rule
 from sepnet.core.scheme import make_scheme
-from sepnet.packing.pack import PackInput, pack
 from sepnet.packing.restore import state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.schemes import SCHEMES
 from sepnet.steps.inspect import inspect
-from sepnet.training.parametrized import ParametrizedNetwork, sites
+from sepnet.training.parametrized import sites
 
 TOLERANCE = 1e-4  # of the largest output
 BUFFERS = 2e-3  # buffers that the graph computes with are stored in binary16
@@ -35,9 +33,6 @@ CHAINS = (
     [{"scheme": "pattern", "scale": "layer"}],
     [{"scheme": "prune", "sparsity": 0.7}],
     [{"scheme": "keep", "dtype": "float32"}],
-)
-FLOAT = Recipe(
-    "floats", rest=Rest(({"scheme": "keep", "dtype": "float32"},), ({"scheme": "keep", "dtype": "float32"},))
 )
 
 
@@ -60,18 +55,6 @@ def mixed_recipe(model: nn.Module, shape: tuple[int, ...]) -> Recipe:
     untied = all(not site.tied for site in sites(model, inspect(model, shape)))
     biases = ({"scheme": "linear", "bits": 8},) if untied else ({"scheme": "keep"},)
     return Recipe("mixed", rule=tuple(rules), rest=Rest(biases=biases))
-
-
-def packed(ready: Ready, recipe: Recipe, codecs: tuple[str, ...]) -> PackedModel:
-    """The file, read back from its bytes."""
-    model, graph, shape = ready
-    report = inspect(model, shape)
-    network = ParametrizedNetwork(model, make_plan(recipe, sites(model, report), SCHEMES))
-    network.start_rest()
-    network.advance(list(SCHEMES), 1.0)
-    about = PackInput("test", report.params, InputSpec(shape))
-    made = pack(about, graph, network.state(), network.coded(), network.code_anew, codecs)
-    return PackedModel.from_bytes(made.to_bytes())
 
 
 def outputs(model: nn.Module, batch: torch.Tensor) -> np.ndarray:

@@ -5,4 +5,11 @@ from sepnet.core.runtime import Runtime
 
 __all__ = ["RUNTIMES"]
 
-RUNTIMES: Shelf[type[Runtime]] = Shelf("runtime", {"onnxruntime": "sepnet.runtimes.onnxruntime:OnnxRuntime"})
+RUNTIMES: Shelf[type[Runtime]] = Shelf(
+    "runtime",
+    {
+        "onnxruntime": "sepnet.runtimes.onnxruntime:OnnxRuntime",
+        "torch": "sepnet.runtimes.torch:TorchRuntime",
+        "openvino": "sepnet.runtimes.openvino:OpenVino",
+    },
+)

@@ -1,0 +1,60 @@
+"""Every runtime gives the outputs of the reference, ONNX Runtime; those whose package is missing are skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hard_networks import FLOAT, NETWORKS, packed, traced
+
+from sepnet.core.errors import DataError, FormatError, MissingExtraError
+from sepnet.core.header import Header
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.runtime import Runtime
+from sepnet.runtimes import RUNTIMES
+
+TOLERANCE = 1e-4  # of the largest output
+ZOO = Path(__file__).parents[2] / "zoo"
+OTHERS = [name for name in RUNTIMES if name != "onnxruntime"]
+
+
+def get(name: str) -> type[Runtime]:
+    try:
+        return RUNTIMES[name]
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+def assert_same(name: str, model: PackedModel, shape: tuple[int, ...]) -> None:
+    batches = np.random.default_rng(0).standard_normal((4, *shape), np.float32)
+    reference, runtime = RUNTIMES["onnxruntime"](model, threads=1), get(name)(model, threads=1)
+    for batch in (batches[:3], batches[3:]):
+        expected, found = reference.run(batch), runtime.run(batch)
+        assert found.dtype == np.float32 and found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("network", ["lenet5", *NETWORKS])
+@pytest.mark.parametrize("name", OTHERS)
+def test_outputs_of_the_hard_networks(name: str, network: str) -> None:
+    ready = traced(network)
+    assert_same(name, packed(ready, FLOAT, ("dense",)), ready[2])
+
+
+@pytest.mark.parametrize("file", ["lenet5-mnist", "resnet20-cifar10-pattern"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_outputs_of_the_zoo(name: str, file: str) -> None:
+    model = PackedModel.read(ZOO / f"{file}.sepnet")
+    assert model.header.input is not None
+    assert_same(name, model, model.header.input.shape)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_what_does_not_fit_is_one_line(name: str) -> None:
+    runtime = get(name)
+    ready = runtime(PackedModel.read(ZOO / "lenet5-mnist.sepnet"))
+    with pytest.raises(DataError, match=r"cannot run on input of shape \[1, 3, 4, 4\]"):
+        ready.run(np.zeros((1, 3, 4, 4), np.float32))
+    with pytest.raises(FormatError):
+        runtime(PackedModel.of(Header("nothing", 0, (), {}), b"\xff\xff", ()))
