@@ -21,10 +21,11 @@ from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
-from sepnet.core.registry import Shelf, require_torch
+from sepnet.core.registry import require_torch
 from sepnet.core.runtime import Runtime
 from sepnet.core.score import Score
 from sepnet.core.seed import check_seed
+from sepnet.runtimes import REFERENCE, RUNTIMES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +56,7 @@ class PackedModel(packed_model.PackedModel):
     rows: tuple[StageRow, ...] = ()
     rewrites: tuple[RewriteRow, ...] = ()
 
-    def run(self, batch: npt.NDArray[np.floating], runtime: str = "onnxruntime") -> npt.NDArray[np.float32]:
+    def run(self, batch: npt.NDArray[np.floating], runtime: str = REFERENCE) -> npt.NDArray[np.float32]:
         """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says.
 
         Raises:
@@ -77,11 +78,11 @@ class PackedModel(packed_model.PackedModel):
             f"found a batch of {numbers.dtype}; expected floats, normalized: {way}, which is `data.batch(images)` of its data set"
         )
 
-    def evaluate(self, data: Dataset | str, data_dir: Path | None = None) -> Score:
+    def evaluate(self, data: Dataset | str, data_dir: Path | None = None, runtime: str = REFERENCE) -> Score:
         """Score on the test split of a data set (or of the one so named)."""
         from sepnet.steps.evaluate import evaluate
 
-        return evaluate(self, _dataset(data, data_dir))
+        return evaluate(self, _dataset(data, data_dir), runtime)
 
     def info(self) -> FileReport:
         """What is inside, byte for byte."""
@@ -109,10 +110,7 @@ class PackedModel(packed_model.PackedModel):
 
     @functools.cache  # noqa: B019 (a model lives as long as its session)
     def _runtime(self, name: str) -> Runtime:
-        from sepnet.runtimes import RUNTIMES
-
-        shelf: Shelf[type[Runtime]] = RUNTIMES
-        return shelf[name](self)
+        return RUNTIMES[name](self)
 
     __hash__ = object.__hash__
 

@@ -230,3 +230,14 @@ def test_a_ratio_below_one_is_explained(capsys: pytest.CaptureFixture[str]) -> N
     assert "names and norms' statistics" in capsys.readouterr().out
     terminal.print_rows([StageRow("float", 1.0, 100, 0.996, 0.9, 0.1)], "t")
     assert "names and norms' statistics" not in capsys.readouterr().out
+
+
+def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
+    for command in (["evaluate", packed, *DATA], ["run", packed, image]):
+        default, torch, wrong = (
+            run(*command, "--json", *options) for options in ([], ["--runtime", "torch"], ["--runtime", "x"])
+        )
+        assert default.code == torch.code == 0 and default.json != {} and torch.json != {}, torch.err
+        assert wrong.code == 2 and "expected one of onnxruntime, torch" in wrong.error
+    refused = run("evaluate", "mixed_cnn", "--weights", weights, *DATA, "--runtime", "torch")
+    assert refused.code == 2 and "expected a packed file" in refused.error

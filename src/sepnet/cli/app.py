@@ -71,6 +71,14 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are; default $SEPNET_DATA.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        help="What runs the packed file: onnxruntime (default), torch (extra torch), openvino (extra openvino).",
+    ),
+]
 Best = Annotated[
     bool,
     typer.Option("--best", help="The smallest file there is: also try codecs (mx1) that read at half the speed."),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, File, Json, command, integer
+from sepnet.cli.app import Data, DataDir, File, Json, RuntimeName, command, integer
 from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.registry import require_torch
@@ -85,6 +85,7 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET, unless it brings its own.")
     ] = None,
+    runtime: RuntimeName = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -93,6 +94,7 @@ def evaluate(
     from sepnet.cli.packed_input import is_stream, read_packed
     from sepnet.datasets import load
     from sepnet.networks import brings_weights
+    from sepnet.runtimes import REFERENCE
     from sepnet.steps.evaluate import evaluate as step
 
     packed_file = target.lower().endswith(".sepnet") or is_stream(Path(target))
@@ -106,8 +108,12 @@ def evaluate(
         packed = read_packed(Path(target))
         loaded = load(data, data_dir)
         with terminal.Progress() as progress:
-            score = step(packed, loaded, progress=progress.tick)
+            score = step(packed, loaded, runtime or REFERENCE, progress.tick)
     else:
+        if runtime is not None:
+            raise UsageError(
+                f"found --runtime {runtime} and the network {target}, which PyTorch runs; expected a packed file"
+            )
         require_torch("sepnet evaluate a network")
         from sepnet.networks import build, is_own
         from sepnet.steps.evaluate_network import evaluate_network
@@ -133,14 +139,16 @@ def run(
         typer.Argument(metavar="IMAGE...", help="Image files; resized and converted to what the network takes."),
     ],
     topk: Annotated[int, typer.Option("--topk", metavar="K", parser=integer(1), help="Classes to show an image.")] = 5,
+    runtime: RuntimeName = None,
     as_json: Json = False,
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
     from sepnet.cli import terminal
     from sepnet.cli.packed_input import read_packed
+    from sepnet.runtimes import REFERENCE
     from sepnet.steps.run import run as step
 
-    predictions = step(read_packed(file), images, topk)
+    predictions = step(read_packed(file), images, topk, runtime or REFERENCE)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
 
 

@@ -3,7 +3,7 @@
 from sepnet.core.registry import Shelf
 from sepnet.core.runtime import Runtime
 
-__all__ = ["RUNTIMES"]
+__all__ = ["REFERENCE", "RUNTIMES"]
 
 RUNTIMES: Shelf[type[Runtime]] = Shelf(
     "runtime",
@@ -13,3 +13,6 @@ RUNTIMES: Shelf[type[Runtime]] = Shelf(
         "openvino": "sepnet.runtimes.openvino:OpenVino",
     },
 )
+
+REFERENCE = "onnxruntime"
+"""The default; what it computes is what a packed file means."""

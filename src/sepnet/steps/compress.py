@@ -30,7 +30,7 @@ from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.hidden_units import arrange
 from sepnet.packing.pack import PackInput, pack
-from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
 from sepnet.schemes import SCHEMES
 from sepnet.training.checkpoint import Checkpoint
@@ -291,7 +291,7 @@ class _Work:
             )
         again = keep(packed)
         progress(Tick("pack", 1, 1))
-        runtime = RUNTIMES["onnxruntime"](again)
+        runtime = RUNTIMES[REFERENCE](again)
         score = score_runtime(runtime, self.data, again.header.input, progress)
         row = self._row("packed", again, score.top1)
         self.rows.append(row)
@@ -324,4 +324,4 @@ class _Work:
         return StageRow(stage, kept / max(1, self.report.params), packed.bytes, packed.ratio, top1, self._ms(packed))
 
     def _ms(self, packed: PackedModel) -> float:
-        return milliseconds_an_image(RUNTIMES["onnxruntime"](packed, threads=1), self.data)
+        return milliseconds_an_image(RUNTIMES[REFERENCE](packed, threads=1), self.data)

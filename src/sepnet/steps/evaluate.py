@@ -7,13 +7,13 @@ from sepnet.core.errors import DataError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, silent
 from sepnet.core.score import Score
-from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.measure import score_runtime
 
 __all__ = ["evaluate"]
 
 
-def evaluate(model: PackedModel, data: Dataset, runtime: str = "onnxruntime", progress: Progress = silent) -> Score:
+def evaluate(model: PackedModel, data: Dataset, runtime: str = REFERENCE, progress: Progress = silent) -> Score:
     """Score a packed model as a user of the file would: decoded from its bytes, run by `runtime`.
 
     Images are normalized as the file says.  Raises `DataError` when the data set does not fit the network.

@@ -12,7 +12,7 @@ from sepnet.core.dataset import normalize
 from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.datasets.images import read_image
-from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes import REFERENCE, RUNTIMES
 
 __all__ = ["Guess", "Prediction", "run"]
 
@@ -33,9 +33,7 @@ class Prediction:
     guesses: tuple[Guess, ...]
 
 
-def run(
-    model: PackedModel, images: Sequence[Path], topk: int = 5, runtime: str = "onnxruntime"
-) -> tuple[Prediction, ...]:
+def run(model: PackedModel, images: Sequence[Path], topk: int = 5, runtime: str = REFERENCE) -> tuple[Prediction, ...]:
     """Classify image files; each is converted and resized to what the network takes."""
     if topk < 1:
         raise UsageError(f"topk = {topk}; expected 1 or more")

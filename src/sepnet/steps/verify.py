@@ -8,7 +8,7 @@ from sepnet.core.chunks import Damage
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.salvage import readable
-from sepnet.runtimes import RUNTIMES
+from sepnet.runtimes import REFERENCE, RUNTIMES
 
 __all__ = ["Verification", "verify"]
 
@@ -39,7 +39,7 @@ def verify(data: bytes) -> Verification:
     graph = "unchecked" if len(found.header.tensors) < len(model.header.tensors) else "fine" if model.graph else "none"
     if graph == "fine":
         try:
-            RUNTIMES["onnxruntime"](found)
+            RUNTIMES[REFERENCE](found)
         except FormatError as error:
             graph, lost = "damaged", (*lost, Damage("", str(error)))
     return Verification(len(model.header.tensors), len(found.header.tensors), graph, lost)
