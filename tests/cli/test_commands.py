@@ -238,6 +238,17 @@ def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
             run(*command, "--json", *options) for options in ([], ["--runtime", "torch"], ["--runtime", "x"])
         )
         assert default.code == torch.code == 0 and default.json != {} and torch.json != {}, torch.err
-        assert wrong.code == 2 and "expected one of onnxruntime, torch" in wrong.error
+        assert wrong.code == 2 and "choices: onnxruntime, openvino, torch" in wrong.error
     refused = run("evaluate", "mixed_cnn", "--weights", weights, *DATA, "--runtime", "torch")
     assert refused.code == 2 and "expected a packed file" in refused.error
+
+
+def test_bench(run: Any, packed: Path, tmp_path: Path) -> None:
+    chart, quick = tmp_path / "b.svg", ("--seconds", 0.01, "--batch", "1")
+    ran = run("bench", packed, *quick, "--svg", chart, "--json")
+    assert ran.code == 0 and [row["form"] for row in ran.json["rows"]] == ["packed", "float"], ran.err
+    assert ran.json["rows"][0]["bytes"] == packed.stat().st_size and chart.read_text().startswith("<svg")
+    table = run("bench", packed, *quick, "--against", "")
+    assert table.code == 0 and "onnxruntime gets faster by" in table.out and "float" not in table.out
+    assert "expected whole numbers" in run("bench", packed, "--batch", "x").error
+    assert "different files" in run("bench", packed, "--svg", packed).error

@@ -3,7 +3,8 @@
 from sepnet.cli import inspect_command  # isort: skip  (the order of the imports is the order in --help)
 from sepnet.cli import network_commands  # isort: skip
 from sepnet.cli import pack_command  # isort: skip
-from sepnet.cli import file_commands
+from sepnet.cli import file_commands  # isort: skip
+from sepnet.cli import bench_command
 from sepnet.cli.app import app, main
 
-__all__ = ["app", "file_commands", "inspect_command", "main", "network_commands", "pack_command"]
+__all__ = ["app", "bench_command", "file_commands", "inspect_command", "main", "network_commands", "pack_command"]

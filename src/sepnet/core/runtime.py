@@ -21,6 +21,8 @@ class Runtime(abc.ABC):
     """
 
     name: ClassVar[str]
+    gains: ClassVar[str]
+    """What makes a network faster on it, and what does not: the end of a sentence "faster by ..."."""
 
     @abc.abstractmethod
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:

@@ -22,6 +22,9 @@ class OnnxRuntime(Runtime):
     """Runs on the CPU."""
 
     name: ClassVar[str] = "onnxruntime"
+    gains: ClassVar[str] = (
+        "fewer channels or layers, and int8 activations (export --to onnx); not by pruned weights, few bits or sign patterns"
+    )
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         options = onnxruntime.SessionOptions()

@@ -34,6 +34,7 @@ class TorchRuntime(Runtime):
     """
 
     name: ClassVar[str] = "torch"
+    gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         graph = onnx.load_from_string(onnx_model(model)).graph

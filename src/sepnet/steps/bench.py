@@ -1,0 +1,180 @@
+"""bench: how fast, how large and how heavy a packed network is on runtimes, beside other forms of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.bench_report import BenchReport, BenchRow, Entrant
+from sepnet.core.dataset import Dataset, normalize
+from sepnet.core.errors import DataError, FormatError, UsageError
+from sepnet.core.files import write_bytes
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.progress import Progress, Tick, silent
+from sepnet.packing.restore import onnx_model
+from sepnet.runtimes import REFERENCE, RUNTIMES
+from sepnet.runtimes.energy import processor_joules
+from sepnet.runtimes.worker import Worker
+
+__all__ = ["FORMS", "bench"]
+
+Array = npt.NDArray[np.float32]
+ROUNDS = 12
+
+FORMS: dict[str, Callable[[PackedModel, Array], bytes]] = {"float": lambda model, _: onnx_model(model)}
+"""Forms to measure against: the .onnx file that ONNX Runtime is given, from the model and images."""
+
+
+def bench(
+    model: PackedModel,
+    runtimes: Sequence[str] = (REFERENCE,),
+    against: Sequence[str] = ("float",),
+    batches: Sequence[int] = (1, 32),
+    threads: int = 1,
+    seconds: float = 2.0,
+    data: Dataset | None = None,
+    progress: Progress = silent,
+) -> BenchReport:
+    """Measure load time, latency, memory and energy; every entrant in a process of its own, in turns, in one run.
+
+    Args:
+        model: the packed network.
+        runtimes: what runs it.
+        against: forms of the same network in ONNX Runtime, names in `FORMS`, or paths of .onnx files that take the same images.
+        batches: images a run.
+        threads: for each runtime.
+        seconds: to measure each entrant at each batch size, at least.
+        data: whose test images to run on; None for random ones.
+
+    Raises:
+        UsageError: unknown names, or numbers out of range.
+        FormatError: the file does not say which images it takes, or cannot be run.
+        DataError: the images of `data` do not fit.
+    """
+    _check(runtimes, against, batches, threads, seconds)
+    images, about = _images(model, max(batches), data)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        np.save(folder / "images.npy", images)
+        entrants = _entrants(model, runtimes, against, images, folder)
+        lanes = []
+        for at, entrant in enumerate(entrants):
+            progress(Tick("load", at, len(entrants), f"{entrant.form} by {entrant.runtime}"))
+            worker = stack.enter_context(Worker(Path(entrant.path), entrant.runtime, folder / "images.npy", threads))
+            lanes.append(_Lane(entrant, worker))
+        _measure(lanes, sorted(set(batches)), seconds, progress)
+        expected = RUNTIMES[REFERENCE](model, threads).run(images)
+        for lane in lanes:
+            lane.compare(expected)
+        rows = [lane.row(batch) for lane in lanes for batch in sorted(set(batches))]
+    gains = {name: RUNTIMES[name].gains for name in dict.fromkeys((*runtimes, REFERENCE))}
+    return BenchReport(model.header.network, threads, about, tuple(rows), gains)
+
+
+def _check(
+    runtimes: Sequence[str], against: Sequence[str], batches: Sequence[int], threads: int, seconds: float
+) -> None:
+    for name in runtimes:
+        _ = RUNTIMES[name]
+    for form in against:
+        if form not in FORMS and not (form.lower().endswith(".onnx") and Path(form).is_file()):
+            raise UsageError(f"found {form!r} to measure against; expected {', '.join(FORMS)} or an .onnx file")
+    if not runtimes or not batches or min(batches) < 1 or threads < 1 or not 0 < seconds < math.inf:
+        raise UsageError(
+            f"found {len(runtimes)} runtimes, batches {list(batches)}, {threads} threads, {seconds} seconds; expected one or more of each"
+        )
+
+
+def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array, str]:
+    wanted = model.header.input
+    if wanted is None:
+        raise FormatError("the packed file does not say which images it takes (header key `input`)")
+    if data is None:
+        images = np.random.default_rng(0).standard_normal((count, *wanted.shape), np.float32)
+        return images, "random images (normal)"
+    if tuple(wanted.shape) != data.input_shape:
+        raise DataError(
+            f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
+        )
+    mean, std = (wanted.mean, wanted.std) if wanted.mean else (data.mean, data.std)
+    few = data.test.images[: min(count, len(data.test))]
+    images = normalize(few[np.arange(count) % len(few)], mean, std)
+    return images, f"test images of {data.name}"
+
+
+def _entrants(
+    model: PackedModel, runtimes: Sequence[str], against: Sequence[str], images: Array, folder: Path
+) -> list[Entrant]:
+    packed = folder / "packed.sepnet"
+    model.write(packed)
+    found = [Entrant("packed", runtime, str(packed), model.bytes) for runtime in runtimes]
+    for form in against:
+        path = folder / f"{form}.onnx" if form in FORMS else Path(form)
+        if form in FORMS:
+            write_bytes(path, FORMS[form](model, images))
+        found.append(Entrant(form if form in FORMS else path.name, REFERENCE, str(path), path.stat().st_size))
+    return found
+
+
+@dataclass
+class _Lane:
+    """What an entrant has run so far, by batch size."""
+
+    entrant: Entrant
+    worker: Worker
+    difference: float = 0.0
+    turn: dict[int, int] = field(default_factory=dict)
+    seconds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    joules: dict[int, float | None] = field(default_factory=lambda: defaultdict(float))
+    peak: dict[int, int | None] = field(default_factory=dict)
+
+    def compare(self, expected: Array) -> None:
+        found = self.worker.outputs(len(expected))
+        if found.shape != expected.shape:
+            raise FormatError(
+                f"{self.worker.name}: outputs of shape {list(found.shape)}; expected {list(expected.shape)} as the packed file's"
+            )
+        self.difference = float(np.abs(found - expected).max() / (np.abs(expected).max() or 1))
+
+    def warm(self, batch: int, seconds: float) -> None:
+        """Runs that do not count, which tell how many fit a turn."""
+        self.worker.times(batch, 2)
+        once = min(self.worker.times(batch, 3))
+        self.turn[batch] = max(1, min(10_000, math.ceil(seconds / ROUNDS / once)))
+
+    def take(self, batch: int) -> None:
+        before = processor_joules()
+        self.seconds[batch] += self.worker.times(batch, self.turn[batch])
+        after, so_far = processor_joules(), self.joules[batch]
+        told = before is not None and after is not None and after >= before and so_far is not None
+        self.joules[batch] = so_far + after - before if told else None  # type: ignore[operator]
+        self.peak[batch] = self.worker.peak_bytes()
+
+    def row(self, batch: int) -> BenchRow:
+        seconds, joules = self.seconds[batch], self.joules[batch]
+        fast, ms, slow = (1000 * float(value) for value in np.percentile(seconds, (10, 50, 90)))
+        each = None if joules is None else joules / (batch * len(seconds))
+        return BenchRow(
+            *(self.entrant, batch, self.worker.load_ms, ms, fast, slow, len(seconds)),
+            *(self.peak[batch], each, self.difference),
+        )
+
+
+def _measure(lanes: Sequence[_Lane], batches: Sequence[int], seconds: float, progress: Progress) -> None:
+    total = len(batches) * ROUNDS
+    for at, batch in enumerate(batches):
+        for lane in lanes:
+            lane.warm(batch, seconds)
+        for turn in range(ROUNDS):
+            progress(Tick("bench", at * ROUNDS + turn, total, f"batch {batch}"))
+            for lane in lanes if turn % 2 else reversed(lanes):
+                lane.take(batch)
+    progress(Tick("bench", total, total))

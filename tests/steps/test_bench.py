@@ -1,0 +1,87 @@
+"""bench: rows for every entrant and batch size, each from a process of its own; what cannot be measured is one line."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sepnet.core.errors import FormatError, SepnetError, UsageError
+from sepnet.core.header import Header
+from sepnet.core.packed_model import PackedModel
+from sepnet.datasets import load
+from sepnet.packing.restore import onnx_model
+from sepnet.pages.bench_chart import bench_chart
+from sepnet.runtimes.energy import processor_joules
+from sepnet.runtimes.worker import Worker
+from sepnet.steps.bench import bench
+
+LENET5 = PackedModel.read(Path(__file__).parents[2] / "zoo" / "lenet5-mnist.sepnet")
+QUICK = {"batches": (2, 1), "seconds": 0.02}
+
+
+def test_rows_of_every_entrant(tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(onnx_model(LENET5))
+    report = bench(LENET5, ("onnxruntime", "torch"), ("float", str(other)), **QUICK)  # type: ignore[arg-type]
+    found = [(row.entrant.form, row.entrant.runtime, row.batch) for row in report.rows]
+    entrants = [("packed", "onnxruntime"), ("packed", "torch"), ("float", "onnxruntime"), ("other.onnx", "onnxruntime")]
+    assert found == [(*entrant, batch) for entrant in entrants for batch in (1, 2)]
+    for row in report.rows:
+        assert 0 < row.fast_ms <= row.ms <= row.slow_ms and row.runs >= 12 and row.load_ms > 0
+        assert row.difference < 1e-5
+        assert row.peak_bytes is None or row.peak_bytes > 1e6
+    assert report.rows[0].entrant.bytes == LENET5.bytes < 0.01 * report.rows[-1].entrant.bytes
+    assert report.ratio(report.rows[0]) == report.ratio(report.rows[1]) == 1.0
+    assert report.gains.keys() == {"onnxruntime", "torch"}
+    drawing = ElementTree.fromstring(bench_chart(report))
+    assert len(drawing.findall("{http://www.w3.org/2000/svg}rect")) == 8
+
+
+def test_images_of_a_data_set() -> None:
+    assert bench(LENET5, against=(), data=load("digits"), **QUICK).inputs == "test images of digits"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"runtimes": ("fast",)}, UsageError, "unknown runtime 'fast'"),
+        ({"against": ("double",)}, UsageError, "found 'double' to measure against; expected float"),
+        ({"against": ("missing.onnx",)}, UsageError, "missing.onnx"),
+        ({"batches": ()}, UsageError, "expected one or more"),
+        ({"batches": (0,)}, UsageError, "expected one or more"),
+        ({"seconds": float("nan")}, UsageError, "nan seconds"),
+    ],
+)
+def test_what_cannot_be_measured(options: dict[str, object], error: type[SepnetError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        bench(LENET5, **options)  # type: ignore[arg-type]
+
+
+def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="does not say which images"):
+        bench(PackedModel.of(Header("nothing", 0, ()), b"", ()))
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    with pytest.raises(SepnetError, match=r"broken.onnx by onnxruntime: ONNX Runtime refuses"):
+        bench(LENET5, against=(str(tmp_path / "broken.onnx"),), **QUICK)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((1, 1, 28, 28), np.float32))
+    LENET5.write(tmp_path / "net.sepnet")
+    with Worker(tmp_path / "net.sepnet", "onnxruntime", tmp_path / "images.npy", 1) as worker:
+        assert worker.outputs(1).shape == (1, 10)
+        worker._child.kill()
+        with pytest.raises(SepnetError, match="its process ended with status -9"):
+            worker.times(1, 1)
+
+
+def test_energy_is_the_sum_of_the_packages(tmp_path: Path) -> None:
+    for zone, count in (("intel-rapl:0", "2500000\n"), ("intel-rapl:1", "500000\n"), ("intel-rapl:0:0", "9\n")):
+        (tmp_path / zone).mkdir()
+        (tmp_path / zone / "energy_uj").write_text(count)
+    assert processor_joules(tmp_path) == 3.0
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("?")
+    assert processor_joules(tmp_path) is None
