@@ -17,7 +17,7 @@ from sepnet.core import packed_model
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import UsageError
 from sepnet.core.network import NetworkReport
-from sepnet.core.pack_options import PackOptions
+from sepnet.core.pack_options import IMAGES, PackOptions
 from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
@@ -175,7 +175,7 @@ def pack(
     bits: int | Literal["auto"] | None = None,
     calibrate: Dataset | str | None = None,
     *,
-    images: int = 1024,
+    images: int = IMAGES,
     max_divergence: float | None = None,
     target_bytes: int | None = None,
     best: bool = False,

@@ -198,3 +198,39 @@ def test_in_a_container(run: Any, network: Path, tmp_path: Path) -> None:
     wrong = run("pack", network, "-o", tmp_path / "x", "--container", "zip")
     assert wrong.code == 2 and "container 'zip': expected one of none, safetensors" in wrong.error
     assert not (tmp_path / "x").exists()
+
+
+def test_weights_in_a_second_file(run: Any, network: Path, tmp_path: Path) -> None:
+    path, beside, output = tmp_path / "two.onnx", tmp_path / "two.onnx.data", tmp_path / "two.sepnet"
+    options = {"save_as_external_data": True, "location": beside.name, "size_threshold": 0}
+    onnx.save(onnx.load(network), path, **options)
+    before = beside.read_bytes()
+    refused = run("pack", path, "-o", beside)
+    assert refused.code == 2 and "two.onnx.data beside FILE and -o are both" in refused.error
+    assert beside.read_bytes() == before
+    ran = run("pack", path, "-o", output, "--json")
+    assert ran.code == 0 and ran.json["bytes_before"] == path.stat().st_size + len(before)
+    beside.unlink()
+    assert "keeps its weights in two.onnx.data, which is missing" in run("pack", path, "-o", output).error
+
+
+def test_a_container_is_a_packed_file_whatever_its_name(run: Any, network: Path, tmp_path: Path) -> None:
+    plain, wrapped, again = (tmp_path / name for name in ("net.sepnet", "net.safetensors", "again.sepnet"))
+    assert run("pack", network, "-o", plain).code == 0
+    assert run("pack", plain, "-o", wrapped, "--container", "safetensors").code == 0
+    ran = run("pack", wrapped, "-o", again)
+    assert ran.code == 0 and again.read_bytes() == plain.read_bytes()
+    assert f"smaller than {wrapped.stat().st_size:,}" in ran.out
+    assert "packed already" in run("pack", wrapped, "-o", again, "--bits", 4).error
+
+
+def test_coding_anew_makes_no_file_larger(run: Any, network: Path, tmp_path: Path) -> None:
+    best, again = tmp_path / "best.sepnet", tmp_path / "again.sepnet"
+    assert run("pack", network, "-o", best, "--bits", 4, "--best").code == 0
+    ran = run("pack", best, "-o", again)
+    assert ran.code == 0 and again.stat().st_size == best.stat().st_size and "bytes, as before" in ran.out
+
+
+def test_images_without_a_data_set(run: Any, network: Path, tmp_path: Path) -> None:
+    ran = run("pack", network, "-o", tmp_path / "net.sepnet", "--images", 10)
+    assert ran.code == 2 and "--images goes with --calibrate" in ran.error

@@ -271,6 +271,11 @@ def test_the_text_of_odd_values(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, recipe_text(recipe))) == msgspec.structs.replace(recipe, name="mine")
 
 
+def test_the_page_of_concepts_lists_every_recipe() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text()
+    assert not [name for name in recipe_names() if f"`{name}`" not in page]
+
+
 def test_the_shelf_is_what_is_in_recipes() -> None:
     files = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.toml"))
     assert recipe_names() == files and files

@@ -123,10 +123,7 @@ def evaluate(
         if weights is not None:
             load_into(model, weights)
         elif is_own(target):
-            terminal.print_error(
-                f"found no --weights; the score is that of the weights {target} makes, random ones unless it loads some",
-                "note",
-            )
+            terminal.note_weights(target)
         score = evaluate_network(model, load(data, data_dir))
     terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
 

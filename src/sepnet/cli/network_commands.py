@@ -50,7 +50,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A training option: lr, batch, optimizer, schedule, warmup, weight_decay, label_smoothing, shift, mirror, cutout, mixup, precision, ema, norm_batches, validation, patience.",
+            help="A training option: lr, batch, optimizer, schedule, warmup, weight_decay, label_smoothing, shift, mirror, cutout, mixup, precision, channels_last, compiled, ema, norm_batches, validation, patience.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -283,7 +283,8 @@ def _file_of(spec: str) -> Path | None:
 
 def _trained(net: str, weights: Path | None) -> nn.Module:
     """A network with its trained weights: those of a file, or its own."""
-    from sepnet.networks import brings_weights, build
+    from sepnet.cli.terminal import note_weights
+    from sepnet.networks import brings_weights, build, is_own
     from sepnet.training.weights import load_into
 
     if weights is None and not brings_weights(net):
@@ -293,6 +294,8 @@ def _trained(net: str, weights: Path | None) -> nn.Module:
     model = build(net)
     if weights is not None:
         load_into(model, weights)
+    elif is_own(net) and is_first():
+        note_weights(net)
     return model
 
 

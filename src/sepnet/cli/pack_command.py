@@ -15,7 +15,7 @@ from sepnet.cli.app import Best, DataDir, InContainer, Json, Seed, command, inte
 from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
-from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
 
 __all__ = ["pack"]
 
@@ -51,11 +51,14 @@ def pack(
         ),
     ] = None,
     images: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--images", metavar="N", parser=integer(1), help="Images to calibrate on, and as many again to measure on."
+            "--images",
+            metavar="N",
+            parser=integer(1),
+            help=f"With --calibrate: images to calibrate on, and as many again to measure on; default {IMAGES}.",
         ),
-    ] = 1024,
+    ] = None,
     max_divergence: Annotated[
         float | None,
         typer.Option(
@@ -83,13 +86,17 @@ def pack(
     from sepnet.api import pack_report
     from sepnet.cli import terminal
     from sepnet.cli.pack_tables import pack_json, print_pack
+    from sepnet.networks.onnx_proto import onnx_files
 
     options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best)
-    options.check(file)
-    wrapping = check_container(container)
+    kind, wrapping = options.check(file), check_container(container)
+    if images is not None and calibrate is None:
+        raise UsageError("--images goes with --calibrate, whose images they are")
     check_paths({"FILE": file}, {"-o": output})
+    if kind == "network":
+        check_paths({f"{beside.name} beside FILE": beside for beside in onnx_files(file)[1:]}, {"-o": output})
     with terminal.Progress() as progress:
-        done = pack_report(file, options, calibrate, images, seed, data_dir, progress.tick)
+        done = pack_report(file, options, calibrate, images or IMAGES, seed, data_dir, progress.tick)
     done.packed.write(output, wrapping)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
 

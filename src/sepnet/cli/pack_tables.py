@@ -23,7 +23,7 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
         rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error)
     console().print(rows)
     size = output.stat().st_size
-    note(f"{output}: {size:,} bytes, {report.bytes_before / size:.1f}x smaller than {report.bytes_before:,}")
+    note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
     if report.difference is not None:
         note(
             f"outputs of {report.checked} examples, read back and run: max |difference| {report.difference:.4g}, max |output| {report.largest:.4g}"
@@ -33,6 +33,20 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
         note(
             f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
         )
+
+
+def _compared(size: int, before: int) -> str:
+    """
+    >>> _compared(10, 25), _compared(99, 100), _compared(100, 100), _compared(101, 100)
+    ('2.5x smaller than 25', '1 less than 100', 'as before', '1 more than 100')
+    """
+    if size < 0.95 * before:
+        return f"{before / size:.1f}x smaller than {before:,}"
+    return (
+        f"{abs(before - size):,} {'less' if size < before else 'more'} than {before:,}"
+        if size != before
+        else "as before"
+    )
 
 
 def pack_json(report: PackReport, output: Path) -> dict[str, Any]:

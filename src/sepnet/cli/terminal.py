@@ -56,6 +56,11 @@ def note(message: str) -> None:
     console().print(message, soft_wrap=True)
 
 
+def note_weights(net: str) -> None:
+    """Where nobody gave weights to the user's own network: whose they are."""
+    print_error(f"found no --weights; taken are those that {net} makes, random ones unless it loads some", "note")
+
+
 def print_json(value: Any) -> None:
     """JSON on stdout, indented."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
 from sepnet.core.errors import FormatError, UsageError
 
-__all__ = ["CONTAINERS", "Container", "check_container", "in_container", "unwrap", "wrap"]
+__all__ = ["CONTAINERS", "Container", "check_container", "in_container", "is_container", "unwrap", "wrap"]
 
 Container = Literal["none", "safetensors"]
 CONTAINERS: tuple[str, ...] = get_args(Container)
@@ -54,6 +55,26 @@ def in_container(start: bytes) -> bool:
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
 
 
+def is_container(path: Path) -> bool:
+    """Whether a file is a safetensors file with a packed file in it; False for what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+            header = file.read(int.from_bytes(start[:8], "little") - 1) if in_container(start) else b""
+    except OSError:
+        return False
+    return set(_tensors(start[8:] + header) or ()) == {TENSOR}
+
+
+def _tensors(header: bytes) -> dict[str, msgspec.Raw] | None:
+    try:
+        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    raw.pop("__metadata__", None)
+    return raw
+
+
 def unwrap(data: bytes) -> bytes:
     """The packed file in a safetensors file; what is no safetensors file comes back as it is.
 
@@ -64,11 +85,9 @@ def unwrap(data: bytes) -> bytes:
     if not in_container(data):
         return data
     length = int.from_bytes(data[:8], "little")
-    try:
-        raw = msgspec.json.decode(data[8 : 8 + length], type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    raw = _tensors(data[8 : 8 + length])
+    if raw is None:
         return data
-    raw.pop("__metadata__", None)
     if set(raw) != {TENSOR}:
         raise FormatError(
             f"a safetensors file of {len(raw)} tensors; expected one, {TENSOR!r}, with a packed file in it (`sepnet pack` makes one of weights)"

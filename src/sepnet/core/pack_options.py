@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sepnet.core.container import is_container
 from sepnet.core.errors import UsageError
 
-__all__ = ["MAX_DIVERGENCE", "PackOptions"]
+__all__ = ["IMAGES", "MAX_DIVERGENCE", "PackOptions"]
 
 MAX_DIVERGENCE = 0.005
 """Mean Kullback-Leibler divergence from the float network, in nats, that "auto" may lose unless told otherwise."""
+
+IMAGES = 1024
+"""Images to calibrate on, and as many again to measure on, unless told otherwise."""
 
 KINDS: dict[str, Literal["network", "weights", "packed"]] = {
     ".onnx": "network",
@@ -43,8 +47,8 @@ class PackOptions:
     best: bool = False
 
     def check(self, path: Path) -> Literal["network", "weights", "packed"]:
-        """What `path` holds, by its ending.  Raises `UsageError` for what does not go together."""
-        kind = KINDS.get(path.suffix.lower())
+        """What `path` holds, by its ending; a packed file in a container is one whatever it is called.  Raises `UsageError` for what does not go together."""
+        kind = "packed" if is_container(path) else KINDS.get(path.suffix.lower())
         if kind is None:
             raise UsageError(
                 f"{str(path)!r}: expected a network (.onnx), weights (.safetensors) or a packed file (.sepnet)"

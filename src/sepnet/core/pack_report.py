@@ -61,7 +61,7 @@ class PackReport:
     Attributes:
         packed: the packed model.
         rows: a row a tensor.
-        bytes_before: size of the file that came.
+        bytes_before: size of the file that came, with those that hold its weights.
         checked: examples on which the outputs of the packed bytes were compared with those of the file that came.
         difference: the largest difference of the outputs; `largest` is the largest output.  None when nothing could be run.
         agreement: with the float network, on training images that were not calibrated on.

@@ -16,10 +16,11 @@ from sepnet.codecs import choices
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.header import InputSpec
-from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
@@ -41,7 +42,7 @@ class Calibrate:
     """Training images to quantize by: `images` to look at, as many again to measure on; `seed` of which ones."""
 
     data: Dataset
-    images: int = 1024
+    images: int = IMAGES
     seed: int = 0
 
 
@@ -146,7 +147,7 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel)
                 relative_error(given, tensor.restore()),
             )
         )
-    before = os.path.getsize(path)
+    before = sum(os.path.getsize(file) for file in onnx_files(path))
     if not source.input_shape:
         return PackReport(packed, tuple(rows), before)
     batch = np.random.default_rng(0).standard_normal((source.batch or CHECKED, *source.input_shape)).astype(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from sepnet.codecs import choices
+from sepnet.codecs import choices, find
 from sepnet.core.errors import SepnetError
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow
@@ -26,7 +26,7 @@ DEFAULTS = PackOptions()
 def pack_again(
     path: str | os.PathLike[str], options: PackOptions = DEFAULTS, progress: Progress = silent
 ) -> PackReport:
-    """The smallest file of the same codes, which was read back and found the same.
+    """The smallest file of the same codes, by the codecs of `options` and those that the file has, read back and found the same.
 
     Raises `FormatError` for files that cannot be read.
     """
@@ -34,7 +34,10 @@ def pack_again(
     model = PackedModel.read(path)
     progress(Tick("pack", 0, 1))
     tensors = list(coded_tensors(model))
-    encoded = encode_tensors([dataclasses.replace(each, codec="auto") for each in tensors], choices(options.best))
+    codecs = dict.fromkeys(
+        (*choices(options.best), *(each.codec for each in tensors if not find(each.codec).remembers))
+    )
+    encoded = encode_tensors([dataclasses.replace(each, codec="auto") for each in tensors], tuple(codecs))
     header = msgspec.structs.replace(model.header, tensors=tuple(entry for entry, _ in encoded))
     packed = PackedModel.of(header, model.graph, [payload for _, payload in encoded])
     rows = []
@@ -46,4 +49,4 @@ def pack_again(
         bits = 8 * stored / max(1, given.codes.size)
         rows.append(PackRow(entry.name, entry.shape, " + ".join(entry.schemes), len(before) + 4, stored, bits, None))
     progress(Tick("pack", 1, 1))
-    return PackReport(packed, tuple(rows), model.bytes)
+    return PackReport(packed, tuple(rows), os.path.getsize(path))
