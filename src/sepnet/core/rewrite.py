@@ -1,13 +1,14 @@
-"""The rewrite noun: a trained layer to another form of it with fewer parameters or macs, its weights carried over.
+"""The rewrite noun: a trained network to another form of it with fewer parameters or macs, its weights carried over.
 
-A rewrite is a frozen options object.  It works on one layer, before any scheme starts; the schemes then find the new layers.
+A rewrite is a frozen options object.  It works on one layer (`LayerRewrite`) or on layers that depend on each other
+(`NetworkRewrite`), before any scheme starts; the schemes then find the new layers.
 Rewrites know nothing of recipes' rules, training or files.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Rewrite", "RewriteRow", "RewriteRule", "Rewritten", "make_rewrite"]
+__all__ = ["LayerRewrite", "NetworkRewrite", "Rewrite", "RewriteRow", "RewriteRule", "Rewritten", "make_rewrite"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class RewriteRow:
     """One line of the table of rewrites.
 
     Attributes:
-        layer: module path.
+        layer: module path; "" is the network itself.
         rewrite: its name on the shelf.
         params_before, params_after: learnable numbers of the layer and of what took its place.
         error: see `Rewritten`.
+        channels_before, channels_after: of the layer's output, where the rewrite changes them, else None.
+        macs_before, macs_after: multiply-accumulates for one example, where the rewrite counts them, else None.
     """
 
     layer: str
@@ -54,6 +57,10 @@ class RewriteRow:
     params_before: int
     params_after: int
     error: float
+    channels_before: int | None = None
+    channels_after: int | None = None
+    macs_before: int | None = None
+    macs_after: int | None = None
 
 
 class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +73,11 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: ClassVar[str]
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of layers that a glob finds when the recipe names no kinds."""
+
+
+class LayerRewrite(Rewrite, frozen=True):
+    """A rewrite of one layer by itself; what takes its place has the same inputs and outputs."""
+
     looks: ClassVar[bool] = False
     """Whether it can make use of what the layer gets as its input."""
 
@@ -94,6 +106,29 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         made.module.train(module.training)
         made.module.requires_grad_(any(parameter.requires_grad for parameter in module.parameters()))
         return made
+
+
+class NetworkRewrite(Rewrite, frozen=True):
+    """A rewrite of layers that depend on each other; it sees the whole network run."""
+
+    @abc.abstractmethod
+    def rewrite(
+        self, model: nn.Module, layers: Collection[str], macs: Mapping[str, int], example: torch.Tensor
+    ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
+        """A new network for `model`, which stays as it is, in the same mode.
+
+        Args:
+            model: a trained network.
+            layers: paths of the modules that may change, with all inside them.
+            macs: multiply-accumulates of each layer for one example, by path.
+            example: a batch of inputs.
+
+        Returns:
+            The new network; a row for it as a whole, its layer "", and one for each layer that changed.
+
+        Raises:
+            NetworkError: the rewrite cannot work there; the message says why.
+        """
 
 
 class RewriteRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

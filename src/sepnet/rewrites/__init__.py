@@ -1,4 +1,4 @@
-"""Rewrites: a trained layer to another form of it, its weights carried over.  One line a variant."""
+"""Rewrites: trained layers to another form of them, their weights carried over.  One line a variant."""
 
 from sepnet.core.registry import Shelf
 from sepnet.core.rewrite import Rewrite

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from sepnet.core.network import Kind
-from sepnet.core.rewrite import Rewrite, Rewritten
+from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.rewrites.convolution import convolution, no_convolution, pointwise, put, relative_error
 
 __all__ = ["DepthwiseSeparable"]
 
 
-class DepthwiseSeparable(Rewrite, frozen=True):
+class DepthwiseSeparable(LayerRewrite, frozen=True):
     """W[:, c] (filters x k^2), for each channel c, to the nearest matrix of rank `multiplier` (singular values, SVD).
 
     The left vectors become the 1x1 weights, the right ones the depthwise kernels; each takes the root of the singular value.

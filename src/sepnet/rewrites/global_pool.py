@@ -9,7 +9,7 @@ from torch import nn
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.network import Kind
-from sepnet.core.rewrite import Rewrite, Rewritten
+from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.rewrites.convolution import put, relative_error
 
 __all__ = ["GlobalPool", "PooledLinear"]
@@ -20,7 +20,7 @@ _SLOPE = 0.5
 _RIDGE = 1e-2
 
 
-class GlobalPool(Rewrite, frozen=True):
+class GlobalPool(LayerRewrite, frozen=True):
     """y = W x + b of a map x of C channels and P positions to y = V mean(x) + b', the mean over the positions.
 
     Without images V[:, c] is the sum of W[:, c, p] over p: least squared error when all inputs are alike and independent.

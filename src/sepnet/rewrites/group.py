@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from sepnet.core.network import Kind
-from sepnet.core.rewrite import Rewrite, Rewritten
+from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.rewrites.convolution import convolution, dense_weight, no_convolution, put, relative_error
 
 __all__ = ["Group", "Reordered"]
 
 
-class Group(Rewrite, frozen=True):
+class Group(LayerRewrite, frozen=True):
     """W (filters, channels, k, k) to its diagonal blocks, one a group; params and macs become 1 / groups of what they were.
 
     Of all convolutions in `groups` groups that take the channels in this order, it is the one of least squared error.

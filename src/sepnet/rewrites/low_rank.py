@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from sepnet.core.network import Kind
-from sepnet.core.rewrite import Rewrite, Rewritten
+from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.rewrites.convolution import convolution, no_convolution, pointwise, put, relative_error
 
 __all__ = ["LowRank"]
 
 
-class LowRank(Rewrite, frozen=True):
+class LowRank(LayerRewrite, frozen=True):
     """W (filters x channels k^2) to the nearest matrix of rank r, by singular values (SVD).
 
     The right vectors become r k x k filters, the left ones 1x1 weights; each takes the root of the singular value.

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from sepnet.core.network import Kind
-from sepnet.core.rewrite import Rewrite, Rewritten
+from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.networks.sepnet import PatternResidualBlock
 from sepnet.rewrites.convolution import no_convolution
 
 __all__ = ["PatternResidual"]
 
 
-class PatternResidual(Rewrite, frozen=True):
+class PatternResidual(LayerRewrite, frozen=True):
     """W * x to W * x + V x, with V, a 1x1 convolution, zero: exact at the start, and room to learn when W becomes signs.
 
     The block has neither batch normalization nor activation of its own; those of the network follow it.

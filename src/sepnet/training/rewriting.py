@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import fnmatch
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from sepnet.core.dataset import Dataset
 from sepnet.core.errors import NetworkError, RecipeError
 from sepnet.core.network import LayerReport, NetworkReport
 from sepnet.core.recipe import Recipe
-from sepnet.core.rewrite import RewriteRow, RewriteRule, make_rewrite
+from sepnet.core.rewrite import LayerRewrite, NetworkRewrite, RewriteRow, RewriteRule, make_rewrite
 from sepnet.counting.kinds import kind_of
+from sepnet.counting.trace import trace
 from sepnet.rewrites import REWRITES
 from sepnet.training.parametrized import tied_names
 
@@ -33,7 +35,7 @@ class RewrittenNetwork:
         model: the network that is trained and packed.
         before: the network as it came.
         report: of `before`.
-        layers: the report whose names and kinds are those of `model`.
+        layers: the report whose names and kinds are those of `model`; sizes of layers that were not replaced are the old ones.
         rows: the rewrites.
     """
 
@@ -79,38 +81,68 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def rewrite_layers(
-    model: nn.Module, recipe: Recipe, data: Dataset | None = None
+    model: nn.Module, recipe: Recipe, data: Dataset | None = None, input_shape: tuple[int, ...] | None = None
 ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
-    """Rewrite the layers of `model`, in place, in the order of the recipe's tables; each sees what those before it left.
+    """Rewrite the layers of `model` in the order of the recipe's tables; each sees what those before it left.
 
     Args:
-        model: a network of the caller's own; where the network itself is the layer, another is returned.
+        model: a network of the caller's own; it is changed, or another is returned.
         recipe: its `rewrite` tables.
         data: up to 1,024 images of its train split are shown to rewrites that look at a layer's inputs.
+        input_shape: of one example, for rewrites of the whole network; that of `data` if there is any.
 
     Raises:
         RecipeError: unknown rewrite or option, no such layer, or a layer that cannot be rewritten, and why.
     """
-    rows = []
+    rows: list[RewriteRow] = []
     for index, table in enumerate(recipe.rewrite):
         where = f"recipe {recipe.name}: rewrite {index + 1}"
         rule = make_rewrite(table, REWRITES, where)
-        for name in _matches(model, rule, where):
-            module = model.get_submodule(name)
-            reason = _shared(model, name) or rule.rewrite.refuse(module)
-            if reason:
-                raise RecipeError(f"{where}: rewrite {rule.rewrite.name!r} cannot work on layer {name!r}: {reason}")
-            made = rule.rewrite.rewrite(
-                module, _inputs(model, module, data) if rule.rewrite.looks and data is not None else None
-            )
-            model = _put(model, name, made.module)
-            rows.append(RewriteRow(name, rule.rewrite.name, _params(module), _params(made.module), made.error))
+        names = _matches(model, rule, where)
+        if isinstance(rule.rewrite, LayerRewrite):
+            model, made = _each(model, rule.rewrite, names, data, where)
+        else:
+            assert isinstance(rule.rewrite, NetworkRewrite)
+            model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where)
+        rows += made
     return model, tuple(rows)
 
 
+def _each(
+    model: nn.Module, rewrite: LayerRewrite, names: Sequence[str], data: Dataset | None, where: str
+) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
+    """One layer after the other, in place."""
+    rows = []
+    for name in names:
+        module = model.get_submodule(name)
+        reason = _shared(model, name) or rewrite.refuse(module)
+        if reason:
+            raise RecipeError(f"{where}: rewrite {rewrite.name!r} cannot work on layer {name!r}: {reason}")
+        made = rewrite.rewrite(module, _inputs(model, module, data) if rewrite.looks and data is not None else None)
+        model = _put(model, name, made.module)
+        rows.append(RewriteRow(name, rewrite.name, _params(module), _params(made.module), made.error))
+    return model, tuple(rows)
+
+
+def _whole(
+    model: nn.Module, rewrite: NetworkRewrite, names: Sequence[str], shape: tuple[int, ...] | None, where: str
+) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
+    """The layers together."""
+    if shape is None:
+        raise RecipeError(f"{where}: rewrite {rewrite.name!r} runs the network; expected data or an input shape")
+    batch = getattr(model, "example_batch", 2)
+    example = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        counted = trace(model, (shape,), [None], batch).macs
+        macs = {name: layer // batch for name, layer in counted.items()}
+        return rewrite.rewrite(model, names, macs, example)
+    except NetworkError as error:
+        raise RecipeError(f"{where}: rewrite {rewrite.name!r}: {error}") from error
+
+
 def _report_after(report: NetworkReport, model: nn.Module, rows: tuple[RewriteRow, ...]) -> NetworkReport:
-    """`report` with the layers of the rewritten `model` in place of those that were rewritten; their macs are not counted."""
-    gone = [row.layer for row in rows]
+    """`report` with the layers of the rewritten `model` in place of those that were replaced; their macs are not counted."""
+    gone = [row.layer for row in rows if issubclass(REWRITES[row.rewrite], LayerRewrite)]
     layers = [layer for layer in report.layers if not any(_inside(layer.name, name) for name in gone)]
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
