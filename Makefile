@@ -28,7 +28,7 @@ check: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt build_coder.py src/sepnet/codecs/adaptive/adaptive.c
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits,parallel]' \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits,parallel,channels]' \
 		hypothesis import-linter mypy pytest ruff
 	touch $@
 

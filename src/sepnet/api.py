@@ -238,7 +238,13 @@ def _with_verbs(
 
 
 def rewrite(
-    model: nn.Module, recipe: str | Path | Recipe, data: Dataset | str | None = None, data_dir: Path | None = None
+    model: nn.Module,
+    recipe: str | Path | Recipe,
+    data: Dataset | str | None = None,
+    data_dir: Path | None = None,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    on_row: Callable[[RewriteRow], None] = lambda _: None,
 ) -> nn.Module:
     """A copy of a network with its layers rewritten as a recipe says, not trained and not compressed.
 
@@ -249,6 +255,8 @@ def rewrite(
         recipe: as for `compress`; only its `rewrite` tables count.
         data: images for the rewrites that can use some; its train split is looked at.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
+        input_shape: of one example, for rewrites that run the network (`channels`), where there is no data.
+        on_row: gets what was done to each layer: params, error, channels and macs.
 
     Raises:
         RecipeError: no such rewrite, option or layer, or a layer that cannot be rewritten, and why.
@@ -263,7 +271,10 @@ def rewrite(
     require_torch("sepnet.rewrite")
     from sepnet.steps.rewrite import rewrite as step
 
-    return step(model, load_recipe(recipe), None if data is None else _dataset(data, data_dir))[0]
+    made, rows = step(model, load_recipe(recipe), None if data is None else _dataset(data, data_dir), input_shape)
+    for row in rows:
+        on_row(row)
+    return made
 
 
 def _dataset(data: Dataset | str, data_dir: Path | None) -> Dataset:

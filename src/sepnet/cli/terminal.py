@@ -111,12 +111,13 @@ def print_rows(rows: Sequence[StageRow], title: str) -> None:
 
 def print_rewrites(rows: Sequence[RewriteRow]) -> None:
     """`compress`: the table of the rewrites."""
-    lines = table("rewrites", ["layer", "rewrite"], ["params", "after", "relative error"])
-    for row in rows:
-        lines.add_row(
-            plain(row.layer), row.rewrite, f"{row.params_before:,}", f"{row.params_after:,}", f"{row.error:.4f}"
-        )
-    console().print(lines)
+    from sepnet.core.rewrite import rewrite_table
+
+    names, lines = rewrite_table(rows)
+    shown = table("rewrites", names[:2], names[2:])
+    for line in lines:
+        shown.add_row(*map(plain, line))
+    console().print(shown)
 
 
 def compress_json(output: Path, done: Compressed) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Rewrites know nothing of recipes' rules, training or files.
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["LayerRewrite", "NetworkRewrite", "Rewrite", "RewriteRow", "RewriteRule", "Rewritten", "make_rewrite"]
+__all__ = [
+    "LayerRewrite",
+    "NetworkRewrite",
+    "Rewrite",
+    "RewriteRow",
+    "RewriteRule",
+    "Rewritten",
+    "make_rewrite",
+    "rewrite_table",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,25 @@ class RewriteRow:
     channels_after: int | None = None
     macs_before: int | None = None
     macs_after: int | None = None
+
+
+def rewrite_table(rows: Sequence[RewriteRow]) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns, two of words and then numbers, and a line a row; no columns that are empty in all rows.
+
+    >>> rewrite_table([RewriteRow("conv2", "low_rank", 25000, 5500, 0.25)])
+    (['layer', 'rewrite', 'params', 'after', 'relative error'], [['conv2', 'low_rank', '25,000', '5,500', '0.2500']])
+    """
+    pairs: dict[str, list[tuple[int | None, int | None]]] = {
+        "channels": [(row.channels_before, row.channels_after) for row in rows],
+        "params": [(row.params_before, row.params_after) for row in rows],
+        "macs": [(row.macs_before, row.macs_after) for row in rows],
+    }
+    shown = {name: counts for name, counts in pairs.items() if any(pair != (None, None) for pair in counts)}
+    lines = []
+    for at, row in enumerate(rows):
+        numbers = ["-" if count is None else f"{count:,}" for counts in shown.values() for count in counts[at]]
+        lines.append([row.layer or "(network)", row.rewrite, *numbers, f"{row.error:.4f}"])
+    return ["layer", "rewrite", *(name for pair in shown for name in (pair, "after")), "relative error"], lines
 
 
 class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

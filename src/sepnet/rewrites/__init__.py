@@ -12,6 +12,7 @@ REWRITES: Shelf[type[Rewrite]] = Shelf(
         "depthwise_separable": "sepnet.rewrites.depthwise_separable:DepthwiseSeparable",
         "low_rank": "sepnet.rewrites.low_rank:LowRank",
         "pattern_residual": "sepnet.rewrites.pattern_residual:PatternResidual",
+        "channels": "sepnet.rewrites.channels:Channels",
         "global_pool": "sepnet.rewrites.global_pool:GlobalPool",
     },
 )

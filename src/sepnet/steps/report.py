@@ -13,7 +13,7 @@ from sepnet.core.epoch_log import EpochLog
 from sepnet.core.files import write_bytes
 from sepnet.core.recipe import Recipe
 from sepnet.core.recipe_text import recipe_text
-from sepnet.core.rewrite import RewriteRow
+from sepnet.core.rewrite import RewriteRow, rewrite_table
 from sepnet.pages.curve import learning_curve
 from sepnet.pages.page import page, table
 from sepnet.pages.patterns import pattern_section
@@ -83,10 +83,8 @@ def _stages(rows: Sequence[StageRow]) -> str:
 
 
 def _rewrites(rows: Sequence[RewriteRow]) -> str:
-    lines = [
-        [row.layer, row.rewrite, f"{row.params_before:,}", f"{row.params_after:,}", f"{row.error:.4f}"] for row in rows
-    ]
-    return table(["layer", "rewrite", "params", "after", "relative error"], 2, lines)
+    names, lines = rewrite_table(rows)
+    return table(names, 2, lines)
 
 
 def _tensors(file: FileReport) -> str:
