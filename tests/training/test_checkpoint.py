@@ -107,6 +107,16 @@ def rewritten() -> Recipe:
     return Recipe("t", (rule,), REST, stages, TRAIN, name="rewritten", rewrite=tables)
 
 
+def fewer_channels() -> Recipe:
+    rules = (
+        Rule(({"scheme": "pattern", "train": "straight-through"},), ("conv",)),
+        Rule(({"scheme": "prune", "sparsity": 0.5, "schedule": "cubic"}, {"scheme": "linear", "bits": 5}), ("fc1",)),
+    )
+    stages = (Stage("first", ("pattern", "prune"), 3), Stage("second", ("linear",), 2, {"lr": 0.002}))
+    table: dict[str, Any] = {"rewrite": "channels", "layers": ["*"], "macs": 0.5}
+    return Recipe("t", rules, REST, stages, TRAIN, name="channels", rewrite=(table,))
+
+
 RECIPES = {
     "one-shot, share": chain("one-shot", {"scheme": "share", "bits": 3}),
     "iterative, share": chain("iterative", {"scheme": "share", "bits": 3}),
@@ -116,6 +126,7 @@ RECIPES = {
     "frozen global, share": patterns("frozen", "global"),
     "straight-through, share": patterns("straight-through", "kernel"),
     "rewritten, linear": rewritten(),
+    "fewer channels, pattern, prune": fewer_channels(),
 }
 
 

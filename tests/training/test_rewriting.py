@@ -72,6 +72,50 @@ def test_the_whole_way(data: Dataset, trained: nn.Module, tmp_path: Path, capsys
     assert "low_rank" in capsys.readouterr().out
 
 
+def test_fewer_channels_and_then_every_scheme(
+    data: Dataset, trained: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file has the new shapes in its graph, and what it unpacks to fits the network that `sepnet.rewrite` makes."""
+    pytest.importorskip("torch_pruning", reason="needs the extra channels")
+    rules = (
+        Rule(({"scheme": "pattern", "train": "straight-through"},), ("conv",)),
+        Rule(({"scheme": "prune", "sparsity": 0.4}, {"scheme": "linear", "bits": 6}), ("fc1", "fc2")),
+    )
+    stages = (Stage("fine-tuned", (), 1), Stage("signs", ("pattern", "prune", "linear"), 2))
+    table = {"rewrite": "channels", "layers": ["*"], "macs": 0.5}
+    mine = Recipe("t", rules, Rest(), stages, {"lr": 0.02, "batch": 16}, name="mine", rewrite=(table,))
+    made = sepnet.compress(trained, mine, data, seed=3)
+    assert [row.stage for row in made.rows] == ["float", "rewritten", "fine-tuned", "signs", "packed"]
+    whole = made.rewrites[0]
+    assert (whole.layer, whole.macs_before) == ("", sepnet.inspect(trained, data.input_shape).macs)
+    assert whole.macs_before and whole.macs_after and 0.4 < whole.macs_after / whole.macs_before <= 0.5
+    assert made.rows[-1].top1 > 0.8
+    made.write(tmp_path / "m.sepnet")
+    file = sepnet.read(tmp_path / "m.sepnet")
+    file.unpack(tmp_path / "w.safetensors")
+    fresh = sepnet.rewrite(trained, mine, data)
+    fresh.load_state_dict(load_file(tmp_path / "w.safetensors"), strict=True)
+    assert fresh.get_submodule("conv").weight.shape[0] < 16
+    batch = data.batch(data.test.images)
+    with torch.no_grad():
+        np.testing.assert_allclose(fresh.eval()(torch.from_numpy(batch)).numpy(), file.run(batch), atol=1e-3)
+    terminal.print_rewrites(made.rewrites)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].split() == [
+        "layer",
+        "rewrite",
+        "channels",
+        "after",
+        "params",
+        "after",
+        "macs",
+        "after",
+        "relative",
+        "error",
+    ]
+    assert shown[2].split()[:2] == ["(network)", "channels"] and len(shown) == 2 + len(made.rewrites)
+
+
 def test_a_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('title = "t"\n[[rewrite]]\nrewrite = "low_rank"\nlayers = ["conv2"]\nrank = 10\n', encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -33,7 +33,7 @@ class Channels(NetworkRewrite, frozen=True):
 
     Options:
         keep, macs, params: the target, one of them: the share that stays, of the channels that may leave, or of the whole
-            network's macs or params; above 0, below 1.  It is met by as little as a step (see `round_to`) of one layer allows.
+            network's macs or params; above 0, below 1.  It is met with less than one step (see `round_to`) of one layer to spare.
         by: the importance of a channel, before it is divided by the mean of those it competes with in its layers.
             `magnitude`: |w|, over all weights that make or read it, averaged over layers (Li et al. 2017; Fang et al. 2023).
             `bn-scale`: |gamma| of batch normalization, averaged likewise (Liu et al. 2017); channels without one stay.
@@ -79,41 +79,51 @@ class Channels(NetworkRewrite, frozen=True):
         return made, _rows(model, made, cuts, sizes, macs)
 
     def _choose(self, groups: list[Coupled], model: nn.Module, sizes: Sizes) -> list[tuple[Coupled, list[int]]]:
-        """The channels to remove of each group; `sizes` follows."""
-        target = next(name for name in TARGETS if getattr(self, name) is not None)
-        share = getattr(self, target)
-        left = {"keep": sum(group.width for group in groups), "macs": sizes.macs, "params": sizes.params}
-        most, enough = left[target], share * left[target] * (1 + 1e-9)
-        chosen: list[tuple[Coupled, list[int]]] = [(group, []) for group in groups]
-        for step in sorted(self._steps(groups, model), key=lambda step: step.order):
-            if left[target] <= enough:
-                break
-            sizes.remove(groups[step.group], step.channels)
-            chosen[step.group][1].extend(step.channels)
-            left = {"keep": left["keep"] - len(step.channels), "macs": sizes.macs, "params": sizes.params}
-        if left[target] > enough:
-            raise NetworkError(
-                f"{target} = {share:g} cannot be met: {left[target] / most:.3f} stays with as few channels as round_to = {self.round_to} allows in the layers named"
-            )
-        return [(group, channels) for group, channels in chosen if channels]
+        """The channels to remove of each group; `sizes` follows.
 
-    def _steps(self, groups: Iterable[Coupled], model: nn.Module) -> Iterable[_Step]:
-        """Every removal there is, those of a group from its least important channels on."""
-        for index, group in enumerate(groups):
-            score = _importance(group, self.by, model)
-            together = group.width // group.align
-            units = score.reshape(group.align, together).mean(0)
-            order = [int(unit) for unit in torch.argsort(units, stable=True)]
-            step = math.lcm(group.align, self.round_to)
-            kept, removed = group.width, 0
-            while kept > step:
-                kept = (kept - 1) // step * step
-                gone = (group.width - kept) // group.align
-                chunk, removed = order[removed:gone], gone
-                mean = float(units[chunk].mean())
-                rank = mean if self.ranking == "network" else 1 - kept / group.width
-                channels = tuple(unit + at * together for unit in chunk for at in range(group.align))
-                yield _Step((rank, mean, index, -kept), index, channels)
+        Steps are taken in order, but for the last one: of the next steps of all groups it is the smallest that is enough.
+        """
+        target = next(name for name in TARGETS if getattr(self, name) is not None)
+        channels = sum(group.width for group in groups)
+        start = left = {"keep": channels, "params": sizes.params, "macs": sizes.macs}[target]
+        enough = getattr(self, target) * start * (1 + 1e-9)
+        steps = [list(self._steps(index, group, model)) for index, group in enumerate(groups)]
+        chosen: list[tuple[Coupled, list[int]]] = [(group, []) for group in groups]
+
+        def after(step: _Step) -> int:
+            params, macs = sizes.after(groups[step.group], step.channels)
+            return {"keep": channels - len(step.channels), "params": params, "macs": macs}[target]
+
+        while left > enough:
+            heads = [of_group[0] for of_group in steps if of_group]
+            if not heads:
+                raise NetworkError(
+                    f"{target} = {getattr(self, target):g} cannot be met: {left / start:.3f} stays with as few channels as round_to = {self.round_to} allows in the layers named"
+                )
+            step = min(heads, key=lambda step: step.order)
+            if after(step) <= enough:
+                step = max((each for each in heads if after(each) <= enough), key=after)
+            left = after(step)
+            channels -= len(step.channels)
+            sizes.remove(groups[step.group], step.channels)
+            chosen[step.group][1].extend(steps[step.group].pop(0).channels)
+        return [(group, gone) for group, gone in chosen if gone]
+
+    def _steps(self, index: int, group: Coupled, model: nn.Module) -> Iterator[_Step]:
+        """Every removal of a group, from its least important channels on."""
+        together = group.width // group.align
+        units = _importance(group, self.by, model).reshape(group.align, together).mean(0)
+        order = [int(unit) for unit in torch.argsort(units, stable=True)]
+        step = math.lcm(group.align, self.round_to)
+        kept, removed = group.width, 0
+        while kept > step:
+            kept = (kept - 1) // step * step
+            gone = (group.width - kept) // group.align
+            chunk, removed = order[removed:gone], gone
+            mean = float(units[chunk].mean())
+            rank = mean if self.ranking == "network" else 1 - kept / group.width
+            channels = tuple(unit + at * together for unit in chunk for at in range(group.align))
+            yield _Step((rank, mean, index), index, channels)
 
 
 TARGETS = ("keep", "macs", "params")
@@ -121,9 +131,9 @@ TARGETS = ("keep", "macs", "params")
 
 @dataclass(frozen=True)
 class _Step:
-    """One removal: `order` sorts it among all."""
+    """One removal: `order` sorts it among those of all groups."""
 
-    order: tuple[float, float, int, int]
+    order: tuple[float, float, int]
     group: int
     channels: tuple[int, ...]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -127,19 +128,23 @@ class Sizes:
         self.params = sum(parameter.numel() for parameter in model.parameters())
         self.macs = sum(macs.values())
 
+    def after(self, group: Coupled, channels: Collection[int]) -> tuple[int, int]:
+        """Params and macs of the whole network if channels of a group went away."""
+        more = _counts(group, channels)
+        layers = dict.fromkeys(layer for layer, _ in more)
+        old, new = [self.of(layer) for layer in layers], [self.of(layer, more) for layer in layers]
+        params, macs = (sum(b[at] - a[at] for a, b in zip(old, new, strict=True)) for at in (0, 1))
+        return self.params + params, self.macs + macs
+
     def remove(self, group: Coupled, channels: Collection[int]) -> None:
         """Take channels of a group away."""
-        layers = dict.fromkeys(side.layer for side in group.sides)
-        before = [self.of(layer) for layer in layers]
-        for side in group.sides:
-            self._lost[side.layer, side.reads] += sum(len(side.places[channel]) for channel in channels)
-        after = [self.of(layer) for layer in layers]
-        self.params += sum(new[0] - old[0] for new, old in zip(after, before, strict=True))
-        self.macs += sum(new[1] - old[1] for new, old in zip(after, before, strict=True))
+        self.params, self.macs = self.after(group, channels)
+        self._lost.update(_counts(group, channels))
 
-    def of(self, layer: str) -> tuple[int, int]:
-        """Params and macs of a layer as it stands."""
-        module, made, read = self._modules[layer], self._lost[layer, False], self._lost[layer, True]
+    def of(self, layer: str, more: Mapping[tuple[str, bool], int] = MappingProxyType({})) -> tuple[int, int]:
+        """Params and macs of a layer as it stands, or if it lost some more."""
+        module = self._modules[layer]
+        made, read = (self._lost[layer, reads] + more.get((layer, reads), 0) for reads in (False, True))
         if isinstance(module, (*CONVS, nn.Linear)):
             rows, columns = module.weight.shape[:2]
             groups = 1 if isinstance(module, nn.Linear) or is_depthwise(module) else module.groups
@@ -149,3 +154,11 @@ class Sizes:
         shared = isinstance(module, nn.PReLU) and module.num_parameters == 1
         params = sum(p.numel() - (0 if shared else made) for p in module.parameters(recurse=False))
         return params, self._macs.get(layer, 0)
+
+
+def _counts(group: Coupled, channels: Collection[int]) -> Counter[tuple[str, bool]]:
+    """How many indices each side of each layer loses."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    for side in group.sides:
+        counts[side.layer, side.reads] += sum(len(side.places[channel]) for channel in channels)
+    return counts
