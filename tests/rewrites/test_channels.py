@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 import sepnet
-from sepnet.core.errors import RecipeError
+from sepnet.core.errors import MissingExtraError, RecipeError
 from sepnet.core.header import InputSpec
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
@@ -226,8 +227,23 @@ class Normed(nn.Sequential):
         return (super().forward(x) * self.scale).mean((2, 3))  # type: ignore[no-any-return]
 
 
-class Branching(nn.Sequential):
-    """A decision that autograd does not see, and no tensor in the end."""
+class Halves(nn.Sequential):
+    """Halves that change places."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, two = self[0](x).chunk(2, 1)
+        return self[1](torch.cat([two, one], 1)).flatten(1)  # type: ignore[no-any-return]
+
+
+class Viewed(nn.Sequential):
+    """A size that is written down."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self[1](self[0](x).view(-1, 256))  # type: ignore[no-any-return]
+
+
+class Listed(nn.Sequential):
+    """No tensor in the end."""
 
     def forward(self, x: torch.Tensor) -> Any:
         return [super().forward(x)]
@@ -246,8 +262,10 @@ class Branching(nn.Sequential):
             {"keep": 0.5},
             "no channels can leave: those of '0': they meet '1', a GroupNorm, which cannot shrink",
         ),
-        (Branching(nn.Conv2d(1, 2, 1)), {"keep": 0.5}, "the network gives a list; expected one tensor"),
+        (Listed(nn.Conv2d(1, 2, 1)), {"keep": 0.5}, "the network gives a list; expected one tensor"),
         (nn.Sequential(nn.Conv2d(3, 4, 1)), {"keep": 0.5}, "(2, 1, 8, 8)"),
+        (Halves(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 4, 1)), {"keep": 0.5}, "gives '0' more than it has"),
+        (Viewed(nn.Conv2d(1, 4, 1), nn.Linear(256, 4)), {"keep": 0.5}, "without 2 of 4 it does not run any more"),
         (nn.Sequential(nn.Conv2d(1, 4, 1)), {"keep": 0.5}, "those of '0': they are the network's outputs"),
         (
             nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1)),
@@ -267,6 +285,12 @@ def test_what_cannot_be(model: nn.Module, table: dict[str, Any], words: str) -> 
         shrunk(model, (1, 8, 8), **table)
     assert words in str(caught.value) and str(caught.value).startswith("recipe mine: rewrite 1: ")
     assert "\n" not in str(caught.value)
+
+
+def test_without_torch_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(MissingExtraError, match=r"'channels' needs torch-pruning.*sepnet\[channels\]"):
+        shrunk(build("lenet300"), (1, 28, 28), keep=0.5)
 
 
 def test_coupled_layers_that_are_not_named_hold_it() -> None:

@@ -102,7 +102,9 @@ class Channels(NetworkRewrite, frozen=True):
                 )
             step = min(heads, key=lambda step: step.order)
             if after(step) <= enough:
-                step = max((each for each in heads if after(each) <= enough), key=after)
+                step = min(
+                    (each for each in heads if after(each) <= enough), key=lambda each: (-after(each), each.order)
+                )
             left = after(step)
             channels -= len(step.channels)
             sizes.remove(groups[step.group], step.channels)

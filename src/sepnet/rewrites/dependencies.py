@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -122,14 +123,22 @@ def _groups(graph: Any, model: nn.Module) -> Iterator[Coupled]:
                 for place, channel in zip(item.idxs, item.root_idxs, strict=True):
                     places[channel].append(place)
                 reads = not graph.is_out_channel_pruning_fn(handler)
+                if max(item.idxs) >= _width(module, reads):
+                    fixed.append(f"Torch-Pruning's dependency graph gives {names[module]!r} more than it has")
                 sides.append(Side(names[module], reads, tuple(tuple(sorted(each)) for each in places)))
         group = Coupled(names[root], width, 1, tuple(sides), next(filter(None, fixed), ""))
         seen.update(group.makers)
         yield _aligned(group, model)
 
 
-def _width(module: nn.Module) -> int:
-    return module.out_features if isinstance(module, nn.Linear) else int(module.out_channels)  # type: ignore[arg-type]
+def _width(module: nn.Module, reads: bool = False) -> int:
+    """How many channels a layer makes, or reads; no bound for layers that cannot shrink."""
+    if isinstance(module, CONVS):
+        return module.in_channels if reads else module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.in_features if reads else module.out_features
+    width = getattr(module, "num_features", None) or getattr(module, "num_parameters", None)
+    return int(width) if width is not None and width > 1 else sys.maxsize
 
 
 def _why_fixed(module: Any, graph: Any, names: dict[nn.Module, str], tied: set[str]) -> str:
