@@ -313,11 +313,8 @@ def test_concat_sum_and_slices() -> None:
 FLOAT = ({"scheme": "keep", "dtype": "float32"},)
 
 
-PACKED = [
-    "grouped, flattened",
-    "all kinds",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in list(NETWORKS)[:3]),
-]
+SLOW = ["residual, padded", "residual, projected", "concat, residual", "grouped, flattened", "depthwise, residual"]
+PACKED = ["all kinds", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.mark.parametrize("name", PACKED)

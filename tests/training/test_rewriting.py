@@ -73,7 +73,7 @@ def test_the_whole_way(data: Dataset, trained: nn.Module, tmp_path: Path, capsys
 
 
 def test_fewer_channels_and_then_every_scheme(
-    data: Dataset, trained: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Dataset, trained: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_export: None
 ) -> None:
     """The file has the new shapes in its graph, and what it unpacks to fits the network that `sepnet.rewrite` makes."""
     pytest.importorskip("torch_pruning", reason="needs the extra channels")
