@@ -141,7 +141,7 @@ class _Step:
 
 
 def _free(found: Iterable[Coupled], layers: Collection[str], by: str, model: nn.Module) -> list[Coupled]:
-    """The groups all of whose makers are named, and whose channels can leave; an error for a layer named in vain."""
+    """The groups all of whose makers are named, and whose channels can leave; an error that says why if there is none."""
     free, held = [], {}
     for group in found:
         makers = [name for name in group.makers if _makes(model.get_submodule(name))]
