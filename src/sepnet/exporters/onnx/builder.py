@@ -99,12 +99,13 @@ class Builder:
 
     def call(self, value: str, name: str) -> None:
         """Give a value that was just added another name, in the file too."""
+        mine = self._parts[value] == self.part and not any(value in node.inputs for node in self.nodes)
         self._parts[name] = self.part
-        if value in self.initializers:
-            array = self.initializers[value]
-            if value not in self._shared.values():
-                del self.initializers[value]
-            self.initializers[name] = array
+        if value in self.initializers and mine:
+            self.initializers[name] = self.initializers.pop(value)
+            self._shared = {key: name if given == value else given for key, given in self._shared.items()}
+        elif value in self.initializers:
+            self.initializers[name] = self.initializers[value]
         elif self.nodes and self.nodes[-1].outputs == (value,):
             self.nodes[-1] = replace(self.nodes[-1], outputs=(name,))
         else:

@@ -104,9 +104,11 @@ class Codes(Stored):
         return build.add("Expand", build.constant(self.table), build.integers(*self.codes.shape))
 
     def _either(self, build: Builder) -> str:
-        return build.add(
-            "Where", write_mask(build, self.codes == 1), build.constant(self.table[1]), build.constant(self.table[0])
-        )
+        """One of two; int8 by way of uint8 of the same bits, as not every runtime's Where takes int8."""
+        table = self.table.view(np.uint8) if self.table.dtype == np.int8 else self.table
+        mask = write_mask(build, self.codes == 1)
+        found = build.add("Where", mask, build.constant(table[1]), build.constant(table[0]))
+        return build.cast(found, np.int8) if self.table.dtype == np.int8 else found
 
     def _looked_up(self, build: Builder) -> str:
         codes = _fields(build, self.codes.reshape(-1), self.bits, self.codes.shape)

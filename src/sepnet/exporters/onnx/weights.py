@@ -80,6 +80,8 @@ def float_ways(weight: Weight) -> Iterator[Way]:
             yield lambda build: scaled(build, write(build, shared))
         return
     integers = 2 * coded.codes - 1 if coded.values == "sign" else coded.codes
+    if signs := Codes.of(integers.astype(np.float32)) if coded.values == "sign" else None:
+        yield lambda build: scaled(build, write(build, signs))
     low, high = integers.min(initial=0), integers.max(initial=0)
     if low >= -(2**15) and high < 2**15:
         narrow: npt.NDArray[Any] = integers.astype(np.int8 if low >= -128 and high < 128 else np.int16)
@@ -149,5 +151,6 @@ def weight_ways(weight: IntegerWeight) -> Iterator[Way]:
 
 def _signs_times_kernels(build: Builder, codes: npt.NDArray[np.int8]) -> str:
     kernels = np.abs(codes).max(axis=tuple(range(2, codes.ndim)), keepdims=True)
-    positive = build.constant(kernels)
-    return build.add("Where", write_mask(build, codes > 0), positive, build.add("Neg", positive))
+    ones = build.constant(np.float32(1)), build.constant(np.float32(-1))
+    signs = build.add("Where", write_mask(build, codes > 0), *ones)
+    return build.cast(build.add("Mul", signs, build.cast(build.constant(kernels), np.float32)), np.int8)
