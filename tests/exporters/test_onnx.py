@@ -11,10 +11,12 @@ import onnxruntime
 import pytest
 from hard_networks import NETWORKS, mixed_recipe, packed, traced
 
+import sepnet
+from sepnet.core.calibrate import Calibrate
 from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import DataError, FormatError, UsageError
-from sepnet.core.exporter import Calibrate, Exporter, Material, make_exporter
+from sepnet.core.exporter import Exporter, Material, make_exporter
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters import EXPORTERS
 from sepnet.exporters.onnx.export import Onnx
@@ -112,6 +114,39 @@ def test_every_exporter(name: str, tmp_path: Path) -> None:
     before = path.read_bytes()
     make_exporter(name, {}, EXPORTERS).export(model, path, Material())
     assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_graph_of_an_older_opset_and_a_fixed_batch(tmp_path: Path) -> None:
+    random, float32 = np.random.default_rng(0), onnx.TensorProto.FLOAT
+    arrays = {
+        "w": random.standard_normal((8, 1, 3, 3)),
+        "b": random.standard_normal(8),
+        "v": random.standard_normal((8, 2)),
+    }
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        onnx.helper.make_node("Clip", ["c", "", "six"], ["r"]),
+        onnx.helper.make_node("ReduceMean", ["r"], ["m"], axes=[2, 3], keepdims=0),
+        onnx.helper.make_node("MatMul", ["m", "v"], ["y"]),
+    ]
+    given = [onnx.helper.make_tensor_value_info("x", float32, (4, 1, 6, 6))]
+    gives = [onnx.helper.make_tensor_value_info("y", float32, (4, 2))]
+    held = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    held.append(onnx.numpy_helper.from_array(np.float32(6), "six"))
+    graph = onnx.helper.make_graph(nodes, "g", given, gives, held)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "in.onnx",
+    )
+    model = sepnet.pack(tmp_path / "in.onnx")
+    data = data_for(model)
+    for form, by in (("float", None), ("packed", None), ("packed", data), ("int8", data)):
+        report = model.export(tmp_path / "out.onnx", "onnx", calibrate=by, images=20, form=form)
+        assert report.check is not None and report.check.examples == 4
+        assert report.check.difference <= (0.1 if by else 1e-6) * report.check.largest
+        assert onnx.load(tmp_path / "out.onnx").opset_import[0].version == (13 if form == "float" else 18)
+    left = folded((tmp_path / "out.onnx").read_bytes(), tmp_path)
+    assert "QLinearConv" in left and "Conv" not in left
 
 
 def test_calibrated_methods(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import typer
 
 from sepnet.cli.app import DataDir, File, Json, Seed, command, integer
 from sepnet.cli.packed_input import is_stream, read_packed
-from sepnet.core.exporter import Calibrate, Material, make_exporter
+from sepnet.core.calibrate import Calibrate
+from sepnet.core.exporter import Material, make_exporter
 from sepnet.core.files import check_folder, check_paths
 
 __all__ = ["export"]

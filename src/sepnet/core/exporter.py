@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from sepnet.core.calibrate import Calibrate
 from sepnet.core.convert import convert
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import RecipeError, UsageError
@@ -18,16 +19,7 @@ from sepnet.core.progress import Progress, silent
 from sepnet.core.registry import Shelf
 from sepnet.core.score import Score
 
-__all__ = ["Calibrate", "Check", "ExportReport", "ExportRow", "Exporter", "Material", "MethodRow", "make_exporter"]
-
-
-@dataclass(frozen=True)
-class Calibrate:
-    """Training images to calibrate on: `images` to look at, as many again to compare on; `seed` of which ones."""
-
-    data: Dataset
-    images: int = 512
-    seed: int = 0
+__all__ = ["Check", "ExportReport", "ExportRow", "Exporter", "Material", "MethodRow", "make_exporter"]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.calibrate import Calibrate
 from sepnet.core.dataset import normalize
 from sepnet.core.errors import DataError, NetworkError
-from sepnet.core.exporter import Calibrate, MethodRow
+from sepnet.core.exporter import MethodRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.onnx_graph import OnnxGraph
