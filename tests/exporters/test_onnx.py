@@ -26,7 +26,7 @@ from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
 
-QUICK = ("mixed_cnn", "tied", "buffers", "squeeze")
+QUICK = ("mixed_cnn", "tied", "buffers")
 HARD = [
     pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ("lenet5", "mixed_cnn", *NETWORKS)
 ]

@@ -28,12 +28,9 @@ __all__ = ["Onnx"]
 
 Floats = npt.NDArray[np.float32]
 CHECKED = 8
-_SPEED = {
-    "float": "float32 weights and activations: the size and the speed of the float network",
-    "int8": "uint8 activations and int8 weights: integer kernels can be faster, most where the processor has 8-bit dot products (VNNI, NEON dotprod)",
-    "packed": "float32 activations: a runtime unpacks the weights once, when it loads; the file is smaller, a run is as fast as float32; --calibrate DATA quantizes activations too, which can speed it up",
-    "packed int8": "uint8 activations and int8 weights, which a runtime unpacks once, when it loads; integer kernels can be faster, most where the processor has 8-bit dot products (VNNI, NEON dotprod)",
-}
+FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
+UINT8 = "uint8 activations and int8 weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
+PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
 
 
 class Onnx(Exporter, frozen=True):
@@ -67,7 +64,7 @@ class Onnx(Exporter, frozen=True):
         data, rows = network.encode(self.form == "packed", ranges)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
-            remarks = [_SPEED[self.form + " int8" * (integers and self.form == "packed")], _checked(data)]
+            remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
             check = _compare(model, network.batch, temporary, material)
         if check is None:
             remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
