@@ -208,4 +208,7 @@ def test_int8_weights(coded: CodedTensor) -> None:
     exact = coded.values in ("integer", "sign") and np.abs(coded.codes).max() <= 127
     np.testing.assert_allclose(restored, numbers, rtol=0, atol=1e-15 if exact else np.abs(numbers).max() / 254 + 1e-9)
     floor = np.float32([2.0, 0.5])  # scales below which the bias would not fit
-    assert (integer_weight(Weight(numbers, coded), 0, floor).scale >= floor.max() * (found.scale.ndim == 0)).all()
+    raised = integer_weight(Weight(numbers, coded), 0, floor)
+    assert (raised.scale >= (floor if raised.scale.ndim else floor.max())).all()
+    kept = raised.codes * raised.scale.reshape(-1, 1)
+    assert np.abs(kept - restored).max() <= (2.1 if coded.values == "sign" else raised.scale.max() / 2 + 1e-6)

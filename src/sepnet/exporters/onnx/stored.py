@@ -22,6 +22,8 @@ __all__ = ["LEVELS", "Codes", "Halves", "Stored", "write", "write_mask"]
 LEVELS = 256
 """Most different numbers that are written as codes."""
 MOST_KERNELS = 256
+SAMPLE = 4096
+"""Numbers of which the different ones are counted first, as all are many to sort."""
 LEAST_ZEROS = 0.4
 """Share of zeros from which on places are written."""
 LEAST_PACKED = 16
@@ -70,6 +72,8 @@ class Codes(Stored):
     @classmethod
     def of(cls, numbers: Numbers) -> Codes | None:
         """Of numbers of which few are different; None where they are more than `LEVELS`."""
+        if len(np.unique(numbers.reshape(-1)[:SAMPLE])) > LEVELS:
+            return None
         table, codes = np.unique(numbers, return_inverse=True)
         return cls(codes.reshape(numbers.shape).astype(np.uint8), table) if len(table) <= LEVELS else None
 

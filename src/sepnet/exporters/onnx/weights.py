@@ -102,9 +102,13 @@ def integer_weight(weight: Weight, axis: int, least: Floats) -> IntegerWeight:
         found = _anew(weight.numbers, axis)
     codes, scale = found
     floor = np.maximum(least.max() if scale.ndim == 0 else least, LEAST_SCALE)
-    scale = np.maximum(scale, floor).astype(np.float32)
+    raised = np.maximum(scale, floor).astype(np.float32)
+    if np.abs(codes).max(initial=0) > 1:  # signs stay signs: what they add is little beside such a bias
+        sides = [1] * codes.ndim
+        sides[axis] = -1
+        codes = np.round(codes * (scale / raised).reshape(sides if scale.ndim else ())).astype(np.int8)
     signs = coded is not None and coded.values == "sign" and scale_per(coded.scale) == "kernel" and axis == 0
-    return IntegerWeight(codes, scale, weight.exponent, signs)
+    return IntegerWeight(codes, raised, weight.exponent, signs)
 
 
 def _exact(coded: CodedTensor) -> tuple[npt.NDArray[np.int8], Floats] | None:
