@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sepnet.exporters import EXPORTERS
 from sepnet.exporters.onnx.export import Onnx
 from sepnet.exporters.onnx.model import OnnxNetwork
 from sepnet.exporters.onnx.weights import Weight, integer_weight
+from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
@@ -183,6 +185,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
     alone = PackedModel.of(model.header, b"", model.payloads)
     with pytest.raises(FormatError, match="weights alone"):
         Onnx().export(alone, path, Material())
+    graph = OnnxGraph.decode(model.graph)
+    broken = graph.changed(tuple(replace(node, inputs=()) for node in graph.nodes), graph.initializers).encode()
+    with pytest.raises(FormatError, match="refuses the packed file's graph"):
+        Onnx().export(PackedModel.of(model.header, broken, model.payloads), path, Material())
     assert not list(tmp_path.iterdir())
     assert issubclass(EXPORTERS["onnx"], Exporter)
 

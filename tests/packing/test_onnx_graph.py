@@ -65,6 +65,18 @@ def test_graphs_inside_are_seen() -> None:
     assert not Node("Add", ("a", "b"), ("c",), (attribute("x", 2),)).holds_graphs
 
 
+@given(st.data())
+def test_a_damaged_graph(data: st.DataObject) -> None:
+    graph = bytearray(PackedModel.read("zoo/resnet20-cifar10-ptq.sepnet").graph)
+    for _ in range(data.draw(st.integers(1, 4))):
+        graph[data.draw(st.integers(0, len(graph) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        for node in OnnxGraph.decode(bytes(graph)).nodes:
+            node.integers("perm"), node.integer("group"), node.number("alpha", 1.0), node.holds_graphs
+    except FormatError as error:
+        assert "\n" not in str(error)
+
+
 @given(st.binary(max_size=300))
 def test_random_bytes(data: bytes) -> None:
     with pytest.raises(FormatError):

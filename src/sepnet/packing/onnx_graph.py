@@ -68,7 +68,7 @@ class Node:
 
     def number(self, name: str, default: float) -> float:
         """An attribute of type FLOAT."""
-        found = [value for value in self._values(name, 2) if isinstance(value, bytes)]
+        found = [value for value in self._values(name, 2) if isinstance(value, bytes) and len(value) == 4]
         return float(struct.unpack("<f", found[-1])[0]) if found else default
 
     def integers(self, name: str) -> tuple[int, ...]:
@@ -124,7 +124,9 @@ class OnnxGraph:
             if number != 7 or not isinstance(value, bytes):
                 model += _again(number, value)
                 if number == 8 and isinstance(value, bytes) and _text(value, 1) in ("", "ai.onnx"):
-                    opset = max(version for at, version in fields(value) if at == 2 and isinstance(version, int))
+                    opset = max(
+                        [version for at, version in fields(value) if at == 2 and isinstance(version, int)] or [0]
+                    )
                 continue
             for inner, part in fields(value):
                 if inner == 1 and isinstance(part, bytes):
@@ -203,7 +205,10 @@ def _array(data: bytes) -> npt.NDArray[Any] | None:
             raw = value
     if raw is None or kind not in _NUMPY:
         return None
-    return np.frombuffer(raw, _NUMPY[kind].newbyteorder("<")).reshape(sides)
+    try:
+        return np.frombuffer(raw, _NUMPY[kind].newbyteorder("<")).reshape(sides)
+    except (ValueError, OverflowError) as error:
+        raise FormatError(f"damaged graph: {len(raw)} bytes for a tensor of shape {sides[:9]}") from error
 
 
 def _shape(value_info: bytes) -> tuple[int | None, ...]:

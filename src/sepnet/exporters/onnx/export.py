@@ -59,13 +59,14 @@ class Onnx(Exporter, frozen=True):
             raise UsageError("--form float has no quantized activations; found --calibrate, leave it out")
         if self.method is not None and not integers:
             raise UsageError("found --method without calibration images; expected --calibrate DATA")
+        runtime = OnnxRuntime(model)  # first of all: it refuses graphs that break the rules of ONNX
         network = OnnxNetwork.of(model, OPSET if self.form != "float" or integers else 0)
         ranges, methods = self._ranges(model, network, material) if integers else (None, ())
         data, rows = network.encode(self.form == "packed", ranges)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
-            check = _compare(model, network.batch, temporary, material)
+            check = _compare(model, runtime, network.batch, temporary, material)
         if check is None:
             remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
         return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)))
@@ -94,9 +95,9 @@ def _checked(data: bytes) -> str:
     return "onnx.checker takes the file"
 
 
-def _compare(model: PackedModel, batch: int, path: Path, material: Material) -> Check | None:
+def _compare(model: PackedModel, runtime: OnnxRuntime, batch: int, path: Path, material: Material) -> Check | None:
     """The file in ONNX Runtime beside the packed one: on images, or on noise where there are none."""
-    wanted, runtime, probe = model.header.input, OnnxRuntime(model), Probe(os.fspath(path))
+    wanted, probe = model.header.input, Probe(os.fspath(path))
     data = material.test or (material.calibrate.data if material.calibrate else None)
     if data is not None:
         split = data.test if material.test else data.train
