@@ -248,7 +248,8 @@ def pack_report(
     progress: Progress,
 ) -> PackReport:
     """What `pack` makes, with what came of it: for the command line."""
-    from sepnet.steps.pack import Calibrate, pack_onnx
+    from sepnet.core.calibrate import Calibrate
+    from sepnet.steps.pack import pack_onnx
     from sepnet.steps.pack_again import pack_again
     from sepnet.steps.pack_weights import pack_weights
 

@@ -28,7 +28,7 @@ from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
 from sepnet.runtimes.probe import Probe
 
-__all__ = ["Calibrate", "pack_onnx"]
+__all__ = ["pack_onnx"]
 
 Floats = npt.NDArray[np.float32]
 CHECKED = 8
