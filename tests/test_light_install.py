@@ -143,6 +143,10 @@ def check_commands(python: Python, folder: Path) -> None:
     )
     (prediction,) = as_json("run", "net.sepnet", "image.png", "--topk", "3")
     assert prediction["image"] == "image.png" and len(prediction["guesses"]) == 3
+    for options in ((), ("--form", "int8", "--calibrate", "mine:noise")):
+        exported = as_json("export", "net.sepnet", "--to", "onnx", "-o", "net.onnx", *options)
+        assert exported["bytes"] == (folder / "net.onnx").stat().st_size
+        assert exported["check"]["difference"] <= (0.1 * exported["check"]["largest"] if options else 0)
     as_json("unpack", "net.sepnet", "-o", "command.safetensors")
     assert set(load_file(folder / "command.safetensors")) >= {"conv1.weight", "fc2.bias"}
     assert as_json("pack", "command.safetensors", "-o", "weights.sepnet")["bytes"] > 0

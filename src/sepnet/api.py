@@ -30,6 +30,7 @@ from sepnet.runtimes import REFERENCE, RUNTIMES
 if TYPE_CHECKING:
     from torch import nn
 
+    from sepnet.core.exporter import ExportReport
     from sepnet.core.pack_report import PackReport
     from sepnet.core.rewrite import RewriteRow
     from sepnet.steps.compress import StageRow
@@ -107,6 +108,36 @@ class PackedModel(packed_model.PackedModel):
         from sepnet.steps.unpack import unpack
 
         unpack(self, Path(path))
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        to: str,
+        calibrate: Dataset | str | None = None,
+        test: Dataset | str | None = None,
+        images: int = 256,
+        seed: int = 0,
+        data_dir: Path | None = None,
+        **options: Any,
+    ) -> ExportReport:
+        """Write it in another format and check that; see docs/export.md.
+
+        Args:
+            path: what is written.
+            to: "onnx" or "safetensors".
+            calibrate: a data set by whose training images activations are quantized: `images` of them, and as many again
+                to compare methods on; `seed` of which ones.
+            test: a data set on whose test split both files are scored.
+            options: of the format: `form` and `method` of "onnx".
+        """
+        from sepnet.core.calibrate import Calibrate
+        from sepnet.core.exporter import Material, make_exporter
+        from sepnet.exporters import EXPORTERS
+        from sepnet.steps.export import export
+
+        by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
+        material = Material(by, None if test is None else _dataset(test, data_dir))
+        return export(self, make_exporter(to, options, EXPORTERS), Path(path), material)
 
     @functools.cache  # noqa: B019 (a model lives as long as its session)
     def _runtime(self, name: str) -> Runtime:
@@ -217,7 +248,8 @@ def pack_report(
     progress: Progress,
 ) -> PackReport:
     """What `pack` makes, with what came of it: for the command line."""
-    from sepnet.steps.pack import Calibrate, pack_onnx
+    from sepnet.core.calibrate import Calibrate
+    from sepnet.steps.pack import pack_onnx
     from sepnet.steps.pack_again import pack_again
     from sepnet.steps.pack_weights import pack_weights
 

@@ -20,7 +20,7 @@ from sepnet.networks import build
 from sepnet.steps import report as report_step
 from sepnet.steps.compress import StageRow
 
-COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack"]
+COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack", "export"]
 SCORE = {"n", "top1", "top5", "loss"}
 DATA = ("--data", "digits?holdout=1100")
 

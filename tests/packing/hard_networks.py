@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,8 @@ from torch.nn import functional as F
 from sepnet.core.header import InputSpec
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
-from sepnet.core.recipe import Recipe, Rest
+from sepnet.core.recipe import Recipe, Rest, Rule
+from sepnet.core.scheme import make_scheme
 from sepnet.networks import build
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
@@ -261,6 +263,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "names": (Names, WIDE),
 }
 
+CHAINS = (
+    [{"scheme": "prune", "sparsity": 0.6}, {"scheme": "linear", "bits": 4}],
+    [{"scheme": "pattern", "scale": "kernel"}],
+    [{"scheme": "linear", "bits": 6, "per": "filter"}],
+    [{"scheme": "share", "bits": 3}],
+    [{"scheme": "pattern", "scale": "filter", "train": "straight-through"}],
+    [{"scheme": "prune", "sparsity": 0.5}, {"scheme": "share", "bits": 2}],
+    [{"scheme": "pattern", "scale": "layer"}],
+    [{"scheme": "prune", "sparsity": 0.7}],
+    [{"scheme": "keep", "dtype": "float32"}],
+)
+
 Ready = tuple[nn.Module, ExportedGraph, tuple[int, ...]]
 """A network, its graph, the shape of an input."""
 
@@ -305,3 +319,18 @@ def shake(model: nn.Module) -> None:
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.05, 4.0)
                 module.num_batches_tracked.fill_(17)
+
+
+def mixed_recipe(model: nn.Module, shape: tuple[int, ...]) -> Recipe:
+    """Another chain for every weight, as far as it can have it; 8 bits for biases and norms."""
+    chains = itertools.cycle(CHAINS)
+    rules = []
+    for site in sites(model, inspect(model, shape)):
+        if len(site.shape) >= 2 and site.kind != "norm" and not site.tied:
+            for chain in itertools.islice(chains, len(CHAINS)):
+                if not any(make_scheme(table, SCHEMES, "").refuse(site) for table in chain):
+                    rules.append(Rule(tuple(chain), layers=(site.layer,)))
+                    break
+    untied = all(not site.tied for site in sites(model, inspect(model, shape)))
+    biases = ({"scheme": "linear", "bits": 8},) if untied else ({"scheme": "keep"},)
+    return Recipe("mixed", rule=tuple(rules), rest=Rest(biases=biases))

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from sepnet.core.errors import FormatError, NetworkError, UsageError, WeightsError
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import PackedModel
-from sepnet.exporters.safetensors import export
+from sepnet.exporters.safetensors import Safetensors
 from sepnet.packing.restore import onnx_model, state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
@@ -170,7 +170,7 @@ def test_weights_alone_come_back_bit_for_bit(tmp_path: Path) -> None:
     done = pack_weights(tmp_path / "w.safetensors")
     done.packed.write(tmp_path / "w.sepnet")
     again = PackedModel.read(tmp_path / "w.sepnet")
-    export(again, tmp_path / "again.safetensors")
+    Safetensors().export(again, tmp_path / "again.safetensors")
     found = load_file(tmp_path / "again.safetensors")
     assert found.keys() == ARRAYS.keys()
     with safe_open(tmp_path / "again.safetensors", "numpy") as file:
@@ -189,7 +189,7 @@ def test_bfloat16_comes_back_bit_for_bit(tmp_path: Path) -> None:
     header = json.dumps({"b": {"dtype": "BF16", "shape": [bits.size], "data_offsets": [0, bits.nbytes]}}).encode()
     raw = len(header).to_bytes(8, "little") + header + bits.tobytes()
     (tmp_path / "b.safetensors").write_bytes(raw)
-    export(pack_weights(tmp_path / "b.safetensors").packed, tmp_path / "again.safetensors")
+    Safetensors().export(pack_weights(tmp_path / "b.safetensors").packed, tmp_path / "again.safetensors")
     again = (tmp_path / "again.safetensors").read_bytes()
     assert b'"BF16"' in again and again.endswith(bits.tobytes())
 
@@ -237,7 +237,7 @@ def test_a_type_that_the_codes_do_not_fit_is_refused(tmp_path: Path) -> None:
     entry = msgspec.structs.replace(packed.header.tensors[0], dtype="int8")
     header = msgspec.structs.replace(packed.header, tensors=(entry,))
     with pytest.raises(FormatError, match="type int8, which its numbers do not fit"):
-        export(PackedModel.of(header, packed.graph, packed.payloads), tmp_path / "n.safetensors")
+        Safetensors().export(PackedModel.of(header, packed.graph, packed.payloads), tmp_path / "n.safetensors")
     later = msgspec.structs.replace(packed.header, tensors=(msgspec.structs.replace(entry, dtype="int3"),))
-    export(PackedModel.of(later, packed.graph, packed.payloads), tmp_path / "n.safetensors")
+    Safetensors().export(PackedModel.of(later, packed.graph, packed.payloads), tmp_path / "n.safetensors")
     assert load_file(tmp_path / "n.safetensors")["n"].dtype == np.int64

@@ -8,18 +8,23 @@ the other, so weights are added to a serialized graph by appending a second `Mod
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
 
-__all__ = ["names_used", "with_outputs", "with_weights"]
+__all__ = ["ELEMENT_TYPES", "field", "fields", "names_used", "number_field", "tensor", "with_outputs", "with_weights"]
 
 _MODEL_GRAPH = 7
 _GRAPH_INITIALIZER = 5
 _GRAPH_OUTPUT = 12
-_ELEMENT_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}
+ELEMENT_TYPES = {
+    np.dtype(kind): number
+    for kind, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7), ("?", 9), ("f2", 10))
+}
+"""numpy type -> number of the ONNX element type."""
 
 # Message type -> field number -> message type inside it; only the paths on which nodes, graphs and tensors are found.
 _INSIDE = {
@@ -38,14 +43,14 @@ _DEEPEST = 24
 
 def with_weights(graph: bytes, weights: Mapping[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]]) -> bytes:
     """A serialized ModelProto: `graph` with an initializer for each array (float32 or int64)."""
-    entries = b"".join(_field(_GRAPH_INITIALIZER, _tensor(name, array)) for name, array in weights.items())
-    return graph + _field(_MODEL_GRAPH, entries)
+    entries = b"".join(field(_GRAPH_INITIALIZER, tensor(name, array)) for name, array in weights.items())
+    return graph + field(_MODEL_GRAPH, entries)
 
 
 def with_outputs(model: bytes, values: Iterable[str]) -> bytes:
     """A serialized ModelProto that gives the named inner values after its own outputs."""
-    entries = b"".join(_field(_GRAPH_OUTPUT, _field(1, name.encode())) for name in values)
-    return model + _field(_MODEL_GRAPH, entries) if entries else model
+    entries = b"".join(field(_GRAPH_OUTPUT, field(1, name.encode())) for name in values)
+    return model + field(_MODEL_GRAPH, entries) if entries else model
 
 
 def names_used(graph: bytes) -> set[str]:
@@ -61,18 +66,19 @@ def names_used(graph: bytes) -> set[str]:
 def _walk(data: bytes, kind: str, names: set[str], depth: int) -> None:
     if depth > _DEEPEST:
         raise FormatError(f"damaged packed file: its graph is nested more than {_DEEPEST} levels deep")
-    for field, value in _fields(data):
-        if kind == "tensor" and (field == 13 or (field == 14 and value != 0)):
+    for number, value in fields(data):
+        if kind == "tensor" and (number == 13 or (number == 14 and value != 0)):
             raise FormatError("the packed file's graph refers to data in another file, which is refused")
         if not isinstance(value, bytes):
             continue
-        if kind in ("node", "value") and field == 1:
+        if kind in ("node", "value") and number == 1:
             names.add(value.decode("utf-8", "replace"))
-        elif field in _INSIDE[kind]:
-            _walk(value, _INSIDE[kind][field], names, depth + 1)
+        elif number in _INSIDE[kind]:
+            _walk(value, _INSIDE[kind][number], names, depth + 1)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) of a message, in order: an integer, or the bytes of all else.  Raises `FormatError`."""
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)
@@ -111,12 +117,18 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _field(number: int, content: bytes) -> bytes:
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes, text or a message."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _tensor(name: str, array: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> bytes:
-    sides = b"".join(_varint(1 << 3) + _varint(side) for side in array.shape)
-    element = _varint(2 << 3) + _varint(_ELEMENT_TYPES[array.dtype])
+def number_field(number: int, value: int) -> bytes:
+    """A field of an integer (int64: two's complement)."""
+    return _varint(number << 3) + _varint(value & (1 << 64) - 1)
+
+
+def tensor(name: str, array: npt.NDArray[Any]) -> bytes:
+    """A TensorProto of one of the types in `ELEMENT_TYPES`."""
+    sides = b"".join(number_field(1, side) for side in array.shape)
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    return sides + element + _field(8, name.encode()) + _field(9, little.tobytes())
+    return sides + number_field(2, ELEMENT_TYPES[array.dtype]) + field(8, name.encode()) + field(9, little.tobytes())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,28 @@ from sepnet.core.progress import Progress, Tick, silent
 from sepnet.core.runtime import Runtime
 from sepnet.core.score import Score, score_batches
 
-__all__ = ["milliseconds_an_image", "score_runtime"]
+__all__ = ["milliseconds_an_image", "score_function", "score_runtime"]
+
+Floats = npt.NDArray[np.float32]
 
 
 def score_runtime(
     runtime: Runtime, data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
 ) -> Score:
     """Score on the test split, images normalized as `wanted` says (by default as the data set says)."""
+    return score_function(runtime.run, data, wanted, progress)
+
+
+def score_function(
+    run: Callable[[Floats], Floats], data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
+) -> Score:
+    """The same of a function from a batch to outputs."""
     mean, std = (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (data.mean, data.std)
 
-    def outputs() -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    def outputs() -> Iterator[tuple[Floats, npt.NDArray[np.int64]]]:
         done = 0
         for images, labels in data.test.batches():
-            yield runtime.run(normalize(images, mean, std)), labels
+            yield run(normalize(images, mean, std)), labels
             done += len(labels)
             progress(Tick("evaluate", done, len(data.test)))
 

@@ -25,12 +25,17 @@ class Probe:
         model: the model with its weights.
         values: names of inner values that are wanted besides the first output; only of a serialized model.
         threads: None leaves the choice to the runtime.
+        floats_only: leave out those of `values` that are not float32; `values` tells which are left.
 
     Raises `NetworkError` when ONNX Runtime does not take it.
     """
 
     def __init__(
-        self, model: bytes | str | os.PathLike[str], values: Sequence[str] = (), threads: int | None = None
+        self,
+        model: bytes | str | os.PathLike[str],
+        values: Sequence[str] = (),
+        threads: int | None = None,
+        floats_only: bool = False,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
@@ -44,7 +49,10 @@ class Probe:
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise NetworkError(f"ONNX Runtime refuses the network: {' '.join(str(error).split())[:300]}") from error
         self._input = self._session.get_inputs()[0]
-        self._wanted = [self._session.get_outputs()[0].name, *values]
+        outputs = self._session.get_outputs()
+        floats = {value.name for value in outputs if value.type == "tensor(float)"}
+        self.values = tuple(name for name in values if name in floats or not floats_only)
+        self._wanted = [outputs[0].name, *self.values]
 
     def run(self, batch: Array) -> list[Array]:
         """The first output, and the values that were asked for, in that order."""

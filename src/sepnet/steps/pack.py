@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.codecs import choices
+from sepnet.core.calibrate import Calibrate
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.header import InputSpec
-from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
@@ -28,22 +28,13 @@ from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
 from sepnet.runtimes.probe import Probe
 
-__all__ = ["Calibrate", "pack_onnx"]
+__all__ = ["pack_onnx"]
 
 Floats = npt.NDArray[np.float32]
 CHECKED = 8
 DEFAULTS = PackOptions()
 QUICK = ("dense_ans", "dense")
 """Codecs to try files with; the last one may take any."""
-
-
-@dataclass(frozen=True)
-class Calibrate:
-    """Training images to quantize by: `images` to look at, as many again to measure on; `seed` of which ones."""
-
-    data: Dataset
-    images: int = IMAGES
-    seed: int = 0
 
 
 def pack_onnx(

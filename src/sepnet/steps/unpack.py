@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from sepnet.core.packed_model import PackedModel
-from sepnet.exporters import EXPORTERS
+from sepnet.exporters.safetensors import Safetensors
 
 __all__ = ["unpack"]
 
 
 def unpack(model: PackedModel, path: Path) -> None:
     """Write `path` as safetensors, float32, strict keys, same outputs."""
-    EXPORTERS["safetensors"](model, path)
+    Safetensors().export(model, path)

@@ -1,0 +1,83 @@
+"""The command export.  It needs no torch.
+
+Steps are imported when their command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sepnet.cli.app import DataDir, File, Json, Seed, command, integer
+from sepnet.cli.packed_input import is_stream, read_packed
+from sepnet.core.calibrate import Calibrate
+from sepnet.core.exporter import Material, make_exporter
+from sepnet.core.files import check_folder, check_paths
+
+__all__ = ["export"]
+
+
+@command("sepnet export resnet20.sepnet --to onnx -o resnet20.onnx --calibrate cifar10 --data cifar10")
+def export(
+    file: File,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx or safetensors, see docs/export.md.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="What to write.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--form",
+            metavar="FORM",
+            help="Of onnx: float; int8 (weights and activations, needs --calibrate); packed, the default: weights unpack themselves when the file is loaded, activations float32, or uint8 with --calibrate.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate", metavar="DATA", help="A data set, as of --data: quantize activations by its training images."
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images",
+            metavar="N",
+            parser=integer(1),
+            help="Images to calibrate on, and as many again to compare methods on.",
+        ),
+    ] = 256,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="How ranges of activations are made: min-max, percentile or mse; default the one whose outputs are nearest on calibration images.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATA", help="Measure top-1 of both files on the test split of this data set."),
+    ] = None,
+    data_dir: DataDir = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a packed file in another format, run it beside the packed one, and say what is in it."""
+    from sepnet.cli import terminal
+    from sepnet.cli.export_tables import export_json, print_export
+    from sepnet.datasets import load
+    from sepnet.exporters import EXPORTERS
+    from sepnet.steps.export import export as step
+
+    options = {"form": form, "method": method}
+    exporter = make_exporter(to, {key: value for key, value in options.items() if value is not None}, EXPORTERS)
+    check_paths({"FILE": None if is_stream(file) else file}, {"-o": output if exporter.writes == "file" else None})
+    if exporter.writes == "folder":
+        check_folder(output)
+    model = read_packed(file)
+    by = None if calibrate is None else Calibrate(load(calibrate, data_dir), images, seed)
+    test = None if data is None else load(data, data_dir)
+    with terminal.Progress() as progress:
+        report = step(model, exporter, output, Material(by, test, progress.tick))
+    terminal.print_json(export_json(report, output)) if as_json else print_export(report, model, output)

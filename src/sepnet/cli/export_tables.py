@@ -1,0 +1,62 @@
+"""What `export` shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from sepnet.cli.terminal import console, note, plain, score_json, shape_text, table
+from sepnet.core.exporter import ExportReport, MethodRow
+from sepnet.core.packed_model import PackedModel
+
+__all__ = ["export_json", "print_export"]
+
+
+def print_export(report: ExportReport, model: PackedModel, output: Path) -> None:
+    """A row a part of the file; the methods that were tried; the file beside the packed one; remarks."""
+    rows = table(plain(str(output)), ["part", "shape", "written as"], ["bytes"])
+    for row in report.rows:
+        rows.add_row(plain(row.part), shape_text(row.shape), row.how or "-", f"{row.bytes:,}")
+    console().print(rows)
+    if report.methods:
+        print_methods(report.methods)
+    before = 4 * model.header.params
+    note(f"{output}: {report.bytes:,} bytes, {before / report.bytes:.1f}x smaller than float32 parameters ({before:,})")
+    check = report.check
+    if check is not None:
+        note(
+            f"outputs of {check.examples} examples ({plain(check.data)}): max |difference| {check.difference:.4g} from the packed file's, max |output| {check.largest:.4g}"
+        )
+        if check.packed and check.exported:
+            note(
+                f"{check.exported.n:,} test images: top-1 {check.exported.top1:.2%}, of the packed file {check.packed.top1:.2%}"
+            )
+    for remark in report.remarks:
+        note(remark)
+
+
+def print_methods(methods: tuple[MethodRow, ...]) -> None:
+    """How ranges of activations were made, and what each way gave on other calibration images."""
+    rows = table("ranges of activations", ["method"], ["outputs' signal to noise", "top-1 on calibration images"])
+    for row in methods:
+        top1 = "-" if row.top1 is None else f"{row.top1:.2%}"
+        rows.add_row(row.method + " (written)" * row.chosen, f"{row.noise:.1f} dB", top1)
+    console().print(rows)
+
+
+def export_json(report: ExportReport, output: Path) -> dict[str, Any]:
+    """`export --json`."""
+    check = None
+    if report.check is not None:
+        scores = {"packed": report.check.packed, "exported": report.check.exported}
+        check = dataclasses.asdict(report.check)
+        check |= {key: None if score is None else score_json(score) for key, score in scores.items()}
+    return {
+        "output": str(output),
+        "bytes": report.bytes,
+        "check": check,
+        "methods": [dataclasses.asdict(row) for row in report.methods],
+        "remarks": list(report.remarks),
+        "parts": [dataclasses.asdict(row) for row in report.rows],
+    }

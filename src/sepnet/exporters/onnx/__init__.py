@@ -1,0 +1,1 @@
+"""ONNX: plain, with int8 weights and activations, or self-unpacking."""

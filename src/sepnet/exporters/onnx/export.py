@@ -1,0 +1,120 @@
+"""ONNX: the exporter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.dataset import normalize
+from sepnet.core.errors import NetworkError, UsageError
+from sepnet.core.exporter import Check, Exporter, ExportReport, Material, MethodRow
+from sepnet.core.files import replacing
+from sepnet.core.packed_model import PackedModel
+from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
+from sepnet.quantizing.activations import ActivationCalibration
+from sepnet.runtimes.activation_ranges import Method, Range
+from sepnet.runtimes.measure import score_function
+from sepnet.runtimes.onnxruntime import OnnxRuntime
+from sepnet.runtimes.probe import Probe
+
+__all__ = ["Onnx"]
+
+Floats = npt.NDArray[np.float32]
+CHECKED = 8
+FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
+UINT8 = "uint8 activations and int8 weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
+PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
+
+
+class Onnx(Exporter, frozen=True):
+    """An `.onnx` file of standard operators.
+
+    Attributes:
+        form: "float" has float32 weights; "int8" int8 weights and uint8 activations, which takes calibration images;
+            "packed" the packed codes and operators that unpack them, activations float32 or, with calibration images, uint8.
+        method: how ranges of activations are made; None tries all and takes the one of least noise in the outputs.
+    """
+
+    name: ClassVar[str] = "onnx"
+    calibrates: ClassVar[bool] = True
+
+    form: Literal["float", "int8", "packed"] = "packed"
+    method: Method | None = None
+
+    def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
+        """Raises `UsageError` for calibration images that the form needs and has not, or has and cannot use."""
+        integers = material.calibrate is not None
+        if self.form == "int8" and not integers:
+            raise UsageError(
+                "--form int8 found no calibration images; expected --calibrate DATA (a data set, as of --data)"
+            )
+        if self.form == "float" and integers:
+            raise UsageError("--form float has no quantized activations; found --calibrate, leave it out")
+        if self.method is not None and not integers:
+            raise UsageError("found --method without calibration images; expected --calibrate DATA")
+        runtime = OnnxRuntime(model)  # first of all: it refuses graphs that break the rules of ONNX
+        network = OnnxNetwork.of(model, OPSET if self.form != "float" or integers else 0)
+        ranges, methods = self._ranges(model, network, material) if integers else (None, ())
+        data, rows = network.encode(self.form == "packed", ranges)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+            remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
+            check = _compare(model, runtime, network.batch, temporary, material)
+        if check is None:
+            remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
+        return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)))
+
+    def _ranges(
+        self, model: PackedModel, network: OnnxNetwork, material: Material
+    ) -> tuple[dict[str, Range], tuple[MethodRow, ...]]:
+        assert material.calibrate is not None
+
+        def build(ranges: dict[str, Range]) -> Callable[[Floats], Floats]:
+            probe = Probe(network.encode(False, ranges)[0])
+            return lambda batch: probe.run(batch)[0]
+
+        return ActivationCalibration(model, material.calibrate, material.progress).choose(build, self.method)
+
+
+def _checked(data: bytes) -> str:
+    if importlib.util.find_spec("onnx") is None:
+        return ""
+    import onnx
+
+    try:
+        onnx.checker.check_model(data, full_check=True)
+    except Exception as error:  # onnx's exceptions share no base but Exception
+        raise NetworkError(f"onnx.checker refuses the file: {' '.join(str(error).split())[:300]}") from error
+    return "onnx.checker takes the file"
+
+
+def _compare(model: PackedModel, runtime: OnnxRuntime, batch: int, path: Path, material: Material) -> Check | None:
+    """The file in ONNX Runtime beside the packed one: on images, or on noise where there are none."""
+    wanted, probe = model.header.input, Probe(os.fspath(path))
+    data = material.test or (material.calibrate.data if material.calibrate else None)
+    if data is not None:
+        split = data.test if material.test else data.train
+        mean, std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
+        inputs, where = normalize(split.images[: batch or CHECKED], mean, std), data.name
+    elif wanted is not None:
+        random = np.random.default_rng(0)
+        inputs, where = random.standard_normal((batch or CHECKED, *wanted.shape)).astype(np.float32), "normal noise"
+    else:
+        return None
+    expected, found = runtime.run(inputs), probe.run(inputs)[0]
+    check = Check(len(inputs), where, float(np.abs(found - expected).max()), float(np.abs(expected).max()))
+    if material.test is None:
+        return check
+    packed = score_function(runtime.run, material.test, wanted, material.progress)
+    return replace(
+        check,
+        packed=packed,
+        exported=score_function(lambda batch: probe.run(batch)[0], material.test, wanted, material.progress),
+    )

@@ -1,0 +1,28 @@
+"""export: a packed model in somebody else's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sepnet.core.errors import DataError, UsageError
+from sepnet.core.exporter import Exporter, ExportReport, Material
+from sepnet.core.packed_model import PackedModel
+
+__all__ = ["export"]
+
+
+def export(model: PackedModel, exporter: Exporter, path: Path, material: Material) -> ExportReport:
+    """Write `path` (a file or a folder, as the exporter says), checked, and say what is in it.
+
+    Raises:
+        UsageError: calibration images for a format that has no use for them.
+        DataError: test images of another shape than the network takes.
+    """
+    if material.calibrate is not None and not exporter.calibrates:
+        raise UsageError(f"--to {exporter.name} quantizes no activations; found --calibrate, leave it out")
+    wanted, test = model.header.input, material.test
+    if test is not None and wanted is not None and tuple(wanted.shape) != test.input_shape:
+        raise DataError(
+            f"the packed network takes images of shape {list(wanted.shape)}; those of {test.name} are {list(test.input_shape)}"
+        )
+    return exporter.export(model, path, material)

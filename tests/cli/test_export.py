@@ -1,0 +1,50 @@
+"""The command export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKED, DATA = "zoo/lenet5-mnist.sepnet", "digits?holdout=100"
+
+
+def test_packed(run: Any, tmp_path: Path) -> None:
+    done = run("export", PACKED, "--to", "onnx", "-o", str(tmp_path / "out.onnx"), "--data", DATA, "--json")
+    found = done.json
+    assert found["bytes"] == (tmp_path / "out.onnx").stat().st_size == sum(part["bytes"] for part in found["parts"])
+    assert found["check"]["difference"] == 0 and found["check"]["exported"] == found["check"]["packed"]
+    assert found["check"]["exported"]["n"] == 100 and found["methods"] == []
+    assert any("float32 activations" in remark for remark in found["remarks"])
+
+
+def test_calibrated(run: Any, tmp_path: Path) -> None:
+    output = str(tmp_path / "out.onnx")
+    done = run("export", PACKED, "--to", "onnx", "-o", output, "--calibrate", DATA, "--data", DATA, "--images", "50")
+    assert done.code == 0
+    for words in ("min-max", "percentile", "mse", "(written)", "fc1.weight", "activations", "100 test images: top-1"):
+        assert words in done.out
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--to", "onnx", "--form", "int8"], "expected --calibrate DATA"),
+        (["--to", "onnx", "--form", "int4"], "choices: float, int8, packed"),
+        (["--to", "onnx", "--method", "kl", "--calibrate", DATA], "expected one of min-max, percentile, mse"),
+        (["--to", "onxx"], "did you mean 'onnx'?"),
+        (["--to", "safetensors", "--form", "packed"], "found the option --form"),
+        (["--to", "safetensors", "--calibrate", DATA], "quantizes no activations"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_wrong_usage(run: Any, tmp_path: Path, options: list[str], words: str) -> None:
+    done = run("export", PACKED, "-o", str(tmp_path / "out"), *options)
+    assert done.code == 2 and words in done.error
+    assert not list(tmp_path.iterdir())
+
+
+def test_not_onto_the_packed_file(run: Any) -> None:
+    done = run("export", PACKED, "--to", "onnx", "-o", PACKED)
+    assert done.code == 2 and "expected different files" in done.error
