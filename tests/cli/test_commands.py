@@ -246,7 +246,7 @@ def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
 def test_bench(run: Any, packed: Path, tmp_path: Path) -> None:
     chart, quick = tmp_path / "b.svg", ("--seconds", 0.01, "--batch", "1")
     ran = run("bench", packed, *quick, "--svg", chart, "--json")
-    assert ran.code == 0 and [row["form"] for row in ran.json["rows"]] == ["packed", "float"], ran.err
+    assert ran.code == 0 and [row["form"] for row in ran.json["rows"]] == ["packed", "float", "int8"], ran.err
     assert ran.json["rows"][0]["bytes"] == packed.stat().st_size and chart.read_text().startswith("<svg")
     table = run("bench", packed, *quick, "--against", "")
     assert table.code == 0 and "onnxruntime gets faster by" in table.out and "float" not in table.out

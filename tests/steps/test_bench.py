@@ -48,7 +48,7 @@ def test_images_of_a_data_set() -> None:
     "options, error, message",
     [
         ({"runtimes": ("fast",)}, UsageError, "unknown runtime 'fast'"),
-        ({"against": ("double",)}, UsageError, "found 'double' to measure against; expected float"),
+        ({"against": ("double",)}, UsageError, "found 'double' to measure against; expected float, int8"),
         ({"against": ("missing.onnx",)}, UsageError, "missing.onnx"),
         ({"batches": ()}, UsageError, "expected one or more"),
         ({"batches": (0,)}, UsageError, "expected one or more"),

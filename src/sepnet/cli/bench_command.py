@@ -16,7 +16,7 @@ from sepnet.core.files import check_paths, write_bytes
 __all__ = ["bench"]
 
 
-@command("sepnet bench lenet5.sepnet --runtime onnxruntime,torch --against float --svg bench.svg")
+@command("sepnet bench lenet5.sepnet --runtime onnxruntime,torch --against float,int8 --svg bench.svg")
 def bench(
     file: File,
     runtime: Annotated[
@@ -32,9 +32,9 @@ def bench(
         typer.Option(
             "--against",
             metavar="FORMS",
-            help="Forms of the network in ONNX Runtime to measure beside it: float, or an .onnx file; several by commas, none with ''.",
+            help="Forms of the network in ONNX Runtime to measure beside it: float, int8, onnx (unpacks itself), onnx-uint8 (also with uint8 activations), or an .onnx file; several by commas, none with ''.",
         ),
-    ] = "float",
+    ] = "float,int8",
     batch: Annotated[str, typer.Option("--batch", metavar="N,...", help="Images a run; several by commas.")] = "1,32",
     threads: Annotated[
         int, typer.Option("--threads", metavar="N", parser=integer(1), help="Threads of each runtime.")

@@ -19,8 +19,10 @@ from sepnet.core.errors import DataError, FormatError, UsageError
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
 from sepnet.packing.restore import onnx_model
 from sepnet.runtimes import REFERENCE, RUNTIMES
+from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.energy import processor_joules
 from sepnet.runtimes.worker import Worker
 
@@ -28,9 +30,15 @@ __all__ = ["FORMS", "bench"]
 
 Array = npt.NDArray[np.float32]
 ROUNDS = 12
+CALIBRATED = 64
 
-FORMS: dict[str, Callable[[PackedModel, Array], bytes]] = {"float": lambda model, _: onnx_model(model)}
-"""Forms to measure against: the .onnx file that ONNX Runtime is given, from the model and images."""
+FORMS: dict[str, Callable[[PackedModel, Array], bytes]] = {
+    "float": lambda model, _: onnx_model(model),
+    "int8": lambda model, images: _exported(model, images, packed=False),
+    "onnx": lambda model, _: _exported(model, None, packed=True),
+    "onnx-uint8": lambda model, images: _exported(model, images, packed=True),
+}
+"""Forms to measure against: the .onnx file that ONNX Runtime is given, from the model and images to calibrate by."""
 
 
 def bench(
@@ -52,7 +60,7 @@ def bench(
         batches: images a run.
         threads: for each runtime.
         seconds: to measure each entrant at each batch size, at least.
-        data: whose test images to run on; None for random ones.
+        data: whose test images to run on, and whose training images to calibrate int8 forms by; None for random ones.
 
     Raises:
         UsageError: unknown names, or numbers out of range.
@@ -60,11 +68,11 @@ def bench(
         DataError: the images of `data` do not fit.
     """
     _check(runtimes, against, batches, threads, seconds)
-    images, about = _images(model, max(batches), data)
+    images, others, about = _images(model, max(batches), data)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         np.save(folder / "images.npy", images)
-        entrants = _entrants(model, runtimes, against, images, folder)
+        entrants = _entrants(model, runtimes, against, others, folder)
         lanes = []
         for at, entrant in enumerate(entrants):
             progress(Tick("load", at, len(entrants), f"{entrant.form} by {entrant.runtime}"))
@@ -77,6 +85,12 @@ def bench(
         rows = [lane.row(batch) for lane in lanes for batch in sorted(set(batches))]
     gains = {name: RUNTIMES[name].gains for name in dict.fromkeys((*runtimes, REFERENCE))}
     return BenchReport(model.header.network, threads, about, tuple(rows), gains)
+
+
+def _exported(model: PackedModel, images: Array | None, packed: bool) -> bytes:
+    """As `export --to onnx` writes it, activations uint8 by the least and the largest number where there are images."""
+    ranges = None if images is None else activation_ranges(model, [images], "min-max")
+    return OnnxNetwork.of(model, OPSET).encode(packed, ranges)[0]
 
 
 def _check(
@@ -93,21 +107,21 @@ def _check(
         )
 
 
-def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array, str]:
+def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array, Array, str]:
+    """To run on, to calibrate by, and what they are."""
     wanted = model.header.input
     if wanted is None:
         raise FormatError("the packed file does not say which images it takes (header key `input`)")
     if data is None:
         images = np.random.default_rng(0).standard_normal((count, *wanted.shape), np.float32)
-        return images, "random images (normal)"
+        return images, images, "random images (normal)"
     if tuple(wanted.shape) != data.input_shape:
         raise DataError(
             f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
         )
     mean, std = (wanted.mean, wanted.std) if wanted.mean else (data.mean, data.std)
-    few = data.test.images[: min(count, len(data.test))]
-    images = normalize(few[np.arange(count) % len(few)], mean, std)
-    return images, f"test images of {data.name}"
+    images = normalize(data.test.images[np.arange(count) % len(data.test)], mean, std)
+    return images, normalize(data.train.images[:CALIBRATED], mean, std), f"test images of {data.name}"
 
 
 def _entrants(
