@@ -132,7 +132,7 @@ def test_who_is_refused(table: dict[str, Any], module: nn.Module, words: str) ->
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"layers": ["*"]}, "needs the key rewrite = NAME; choices: depthwise_separable"),
+        ({"layers": ["*"]}, "needs the key rewrite = NAME; choices: channels, depthwise_separable"),
         ({"rewrite": "lowrank", "layers": ["*"]}, "unknown rewrite 'lowrank'; did you mean 'low_rank'"),
         ({"rewrite": "low_rank", "rank": 4}, "the key 'layers' is missing"),
         ({"rewrite": "low_rank", "rank": 4, "layers": []}, "names no layers"),
