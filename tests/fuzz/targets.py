@@ -18,6 +18,7 @@ from sepnet.core.errors import SepnetError
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import MAGIC, Limits, PackedModel
 from sepnet.core.recipe import load_recipe
+from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.onnx_source import read_onnx
 from sepnet.packing.restore import onnx_model, state_dict
 from sepnet.packing.salvage import readable
@@ -112,6 +113,21 @@ def onnx(data: bytes) -> None:
         read_onnx(path)
 
 
+def graph(data: bytes) -> None:
+    """A graph read without the onnx package; what is read is written and read again alike."""
+    with contextlib.suppress(SepnetError):
+        once = OnnxGraph.decode(data)
+        again = OnnxGraph.decode(once.encode())
+        assert [node.encode() for node in again.nodes] == [node.encode() for node in once.nodes]
+        assert again.initializers.keys() == once.initializers.keys()
+        for name in ("ints", "value", "axis"):
+            for node in once.nodes[:20]:
+                with contextlib.suppress(SepnetError):
+                    node.integers(name)
+                with contextlib.suppress(SepnetError):
+                    node.number(name, 0.0)
+
+
 def recipe(data: bytes) -> None:
     """A recipe."""
     path = _SCRATCH / "r.toml"
@@ -124,6 +140,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "packed": packed,
     "safetensors": safetensors,
     "onnx": onnx,
+    "graph": graph,
     "recipe": recipe,
     **{f"codec-{name}": codec_target(name) for name in CODECS},
 }
@@ -140,7 +157,7 @@ def seeds(name: str) -> Iterable[bytes]:
                 yield _taken_apart(PackedModel.from_bytes(data), data)
     elif name == "recipe":
         yield from (path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.toml")))
-    elif name == "onnx":
+    elif name in ("onnx", "graph"):
         yield onnx_model(PackedModel.read(ROOT / "tests/golden/v1.sepnet"))
         yield onnx_model(PackedModel.read(ROOT / "zoo/resnet20-cifar10-pattern.sepnet"))[:60_000]
     elif name == "safetensors":
