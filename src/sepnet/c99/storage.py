@@ -1,0 +1,92 @@
+"""How the weights of a layer lie in flash: 8-bit numbers, gaps and numbers, or one bit a sign.  The smallest is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.integer.model import Conv
+
+__all__ = ["Stored", "store"]
+
+Integers = npt.NDArray[np.int64]
+LEAST_SIGNS = 16
+"""Weights of a filter from which on tables of subset sums pay."""
+MOST_LOOKUPS = 64
+"""Sums of four unsigned 8-bit numbers that 16 bits hold, whatever the numbers are: 64 * 1020 < 2**16."""
+MOST_TABLE_GROUPS = 16
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Weights as they lie in flash.
+
+    Attributes:
+        kind: which kernel reads them.
+        data: the bytes.
+        format: of "sparse" 16 * bytes of an entry + bits of its weight; of "signs" groups of four channels in a table.
+    """
+
+    kind: Literal["dense", "sparse", "signs"]
+    data: bytes
+    format: int = 0
+
+
+def store(conv: Conv, table_groups: int = MOST_TABLE_GROUPS) -> Stored:
+    """The smallest form of a layer's weights; `table_groups` groups of channels at a time have a table of subset sums."""
+    weight = conv.weight
+    if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS:
+        return _signs(conv, table_groups)
+    rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
+    dense = Stored("dense", rows.astype(np.int8).tobytes())
+    if conv.groups > 1 or conv.dilations[1] > 1:
+        return dense
+    sparse = _sparse(rows.ravel())
+    return sparse if len(sparse.data) < len(dense.data) else dense
+
+
+def _sparse(numbers: Integers) -> Stored:
+    """Entries of one or two bytes, with as many bits for the gap as makes them fewest."""
+    largest = max(int(numbers.max(initial=0)), -int(numbers.min(initial=0)) - 1, 1)
+    least = 1 + largest.bit_length()
+    kept = np.flatnonzero(numbers)
+    values = np.append(numbers[kept], 0)
+    gaps = np.diff(np.append(kept, numbers.size), prepend=-1) - 1
+    best = Stored("sparse", bytes(2 * numbers.size + 2))
+    for size in (1, 2):
+        for bits in range(least, min(8 * size - 1, 8) + 1):
+            data = _entries(gaps, values, size, bits)
+            if len(data) < len(best.data):
+                best = Stored("sparse", data, 16 * size + bits)
+            break
+    return best
+
+
+def _entries(gaps: Integers, values: Integers, size: int, bits: int) -> bytes:
+    """A gap that is too long takes entries of weight 0 before."""
+    reach = 1 << (8 * size - bits)
+    fillers = gaps // reach
+    ends = np.cumsum(fillers + 1) - 1
+    codes = np.full(int(ends[-1]) + 1, (reach - 1) << bits, np.int64)
+    codes[ends] = (gaps % reach) << bits | (values & ((1 << bits) - 1))
+    return codes.astype(f"<u{size}").tobytes()
+
+
+def _signs(conv: Conv, table_groups: int) -> Stored:
+    """A nibble for the signs of four channels, in the order in which the kernel looks them up."""
+    filters, channels, high, wide = conv.weight.shape
+    block = max(1, min(table_groups, MOST_LOOKUPS // wide, -(-channels // 4)))
+    bits = np.zeros((filters, -(-channels // 4) * 4, high, wide), np.int64)
+    bits[:, :channels] = conv.weight > 0
+    nibbles = (bits.reshape(filters, -1, 4, high, wide) * np.array([1, 2, 4, 8])[:, None, None]).sum(axis=2)
+    parts: list[bytes] = []
+    for group in np.split(nibbles, conv.groups):
+        for row in range(high):
+            for start in range(0, nibbles.shape[1], block):
+                codes = group[:, start : start + block, row].reshape(len(group), -1)
+                codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+                parts.append((codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8).tobytes())
+    return Stored("signs", b"".join(parts), block)
