@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from sepnet.c99.memory import MemoryPlan, plan_memory
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import Stored, store
+from sepnet.c99.storage import WIDE_SIGNS, Stored, store
 from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
 from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, sources_of
 
@@ -102,6 +102,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     parts.append(_maps(model, plan))
     parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
     parts += [_text(f"{name}.c") for name in used]
+    parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
     parts += [
         f"static const {kind} {kind.split()[1]}s[] = {{\n" + "\n".join(rows) + "\n};\n"
         for kind, rows in details.items()
@@ -118,16 +119,19 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
 def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan) -> str:
     scaling = (Conv, AveragePool, Add, Multiply)
     long = any(operator.requantize.long for operator in model.operators if isinstance(operator, scaling))
-    strides = [
-        operator.strides[1]
+    signs = [
+        (operator.weight.shape, form.format % WIDE_SIGNS)
         for operator, form in zip(model.operators, stored, strict=True)
         if isinstance(operator, Conv) and form is not None and form.kind == "signs"
     ]
+    other = any(shape[3] != 3 or (shape[1] + 3) // 4 % 2 or block % 2 for shape, block in signs)
     lines = [
         '#include "model.h"\n',
         "#include <string.h>\n",
         f"#define MODEL_LONG {int(long)}",
-        f"#define MODEL_SIGNS_STRIDE {max(strides, default=1)}",
+        f"#define MODEL_SIGNS_WIDTH {max((shape[3] for shape, _ in signs), default=3)}",
+        f"#define MODEL_SIGNS_OTHER {int(other)} /* than three wide with an even number of groups */",
+        f"#define MODEL_SIGNS_TAIL {int(any(shape[1] % 4 for shape, _ in signs))} /* a last group of less than four channels */",
         f"#define MODEL_LONGEST_SEGMENT {max(plan.segments)}",
     ]
     return "\n".join(lines) + "\n"

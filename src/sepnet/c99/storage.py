@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from sepnet.integer.model import Conv
 
-__all__ = ["Stored", "store"]
+__all__ = ["WIDE_SIGNS", "Stored", "store"]
 
 Integers = npt.NDArray[np.int64]
 LEAST_SIGNS = 16
 """Weights of a filter from which on tables of subset sums pay."""
-MOST_LOOKUPS = 64
-"""Sums of four unsigned 8-bit numbers that 16 bits hold, whatever the numbers are: 64 * 1020 < 2**16."""
+MOST_LOOKUPS, MOST_NUMBERS = 64, 257
+"""Sums of four unsigned 8-bit numbers, and single ones, that 16 bits hold, whatever they are: 64 * 1020, 257 * 255 < 2**16."""
+WIDE_SIGNS = 128
 MOST_TABLE_GROUPS = 16
 
 
@@ -27,10 +28,11 @@ class Stored:
     Attributes:
         kind: which kernel reads them.
         data: the bytes.
-        format: of "sparse" 16 * bytes of an entry + bits of its weight; of "signs" groups of four channels in a table.
+        format: of "sparse" 16 * bytes of an entry + bits of its weight; of "signs" groups of four channels in a table, and
+            128 if the numbers with a + sign can add up to more than 16 bits hold.
     """
 
-    kind: Literal["dense", "sparse", "signs"]
+    kind: Literal["dense", "depthwise", "sparse", "signs"]
     data: bytes
     format: int = 0
 
@@ -40,6 +42,8 @@ def store(conv: Conv, table_groups: int = MOST_TABLE_GROUPS) -> Stored:
     weight = conv.weight
     if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS:
         return _signs(conv, table_groups)
+    if weight.shape[1] == 1 and conv.groups > 1:
+        return Stored("depthwise", weight.transpose(2, 3, 1, 0).tobytes())
     rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
     dense = Stored("dense", rows.astype(np.int8).tobytes())
     if conv.groups > 1 or conv.dilations[1] > 1:
@@ -89,4 +93,5 @@ def _signs(conv: Conv, table_groups: int) -> Stored:
                 codes = group[:, start : start + block, row].reshape(len(group), -1)
                 codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
                 parts.append((codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8).tobytes())
-    return Stored("signs", b"".join(parts), block)
+    wide = int(bits.reshape(filters, -1).sum(axis=1).max(initial=0)) > MOST_NUMBERS
+    return Stored("signs", b"".join(parts), block + WIDE_SIGNS * wide)

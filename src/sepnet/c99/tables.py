@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.c99.memory import MemoryPlan
-from sepnet.c99.storage import Stored
+from sepnet.c99.storage import WIDE_SIGNS, Stored
 from sepnet.core.errors import NetworkError
 from sepnet.integer.model import (
     Add,
@@ -88,9 +88,16 @@ _KERNELS: dict[type, str] = {
 }
 
 
-def _direct(conv: Conv, model: IntegerModel, rows: int) -> bool:
-    """Whether windows lie in the source itself, without zeros around."""
-    return not any(conv.pads) and rows == model.values[conv.source].shape[1]
+def _direct(conv: Conv, stored: Stored, model: IntegerModel) -> bool:
+    """Whether windows lie in the source as the kernel wants them, if the source keeps all its rows."""
+    channels, high, wide = conv.weight.shape[1:]
+    if any(conv.pads):
+        return False
+    if stored.kind == "sparse":
+        return True
+    return conv.weight[0].size == channels or (
+        conv.groups == 1 and (channels, high, wide) == model.values[conv.source].shape
+    )
 
 
 def _padded(conv: Conv, model: IntegerModel) -> int:
@@ -107,13 +114,20 @@ def scratch_of(operator: Operator, stored: Stored | None, model: IntegerModel) -
     filters, channels, high, wide = operator.weight.shape
     if stored.kind == "signs":
         half = (width + 7) // 8 * 4
-        columns = (half - 1) * operator.strides[1] + (wide - 1) * operator.dilations[1] + 1
-        sums = (filters // operator.groups + 1) * 2 * half
-        needed = -(-channels // 4) * 4 + 4 * sums + 64 * stored.format * columns
-        return needed, needed
-    copy = -(-high * _padded(operator, model) * channels * operator.groups // 4) * 4
-    sums = 4 * width if stored.kind == "sparse" else 0
-    return (copy if any(operator.pads) else 0) + sums, copy + sums
+        stride = operator.strides[1]
+        columns = (half + ((wide - 1) * operator.dilations[1] + stride - 1) // stride) * stride
+        words = -(-channels // 4)
+        each = filters // operator.groups
+        kept = each if stored.format & WIDE_SIGNS else 1
+        words += half + columns + each * half + 16 * (stored.format % WIDE_SIGNS) * columns + 2 * half * (1 + kept)
+        return 4 * words, 4 * words
+    if stored.kind == "depthwise":
+        return 4 * filters, 4 * filters
+    if stored.kind == "dense":
+        copy, sums = -(-high * wide * channels // 4) * 4, 0
+    else:
+        copy, sums = -(-high * _padded(operator, model) * channels // 4) * 4, 4 * width
+    return (0 if _direct(operator, stored, model) else copy) + sums, copy + sums
 
 
 def detail_of(
@@ -190,7 +204,7 @@ def _conv(conv: Conv, stored: Stored, model: IntegerModel, rows: int, scratch: i
         _small(conv.pads[1], conv),
         down,
         right,
-        int(_direct(conv, model, rows)),
+        int(_direct(conv, stored, model) and rows == model.values[conv.source].shape[1]),
         stored.format,
     )
     return f"{{{', '.join(map(str, fields))}}}"
