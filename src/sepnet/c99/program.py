@@ -12,7 +12,17 @@ from sepnet.c99.storage import WIDE_SIGNS, Stored, store
 from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
 from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, sources_of
 
-__all__ = ["Program", "generate"]
+__all__ = ["Part", "Program", "generate"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Constants of a program: a layer's weights, with their shape and how they are written, or all that goes with them."""
+
+    name: str
+    shape: tuple[int, ...]
+    how: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -21,11 +31,13 @@ class Program:
 
     Attributes:
         files: text by file name.
+        parts: what model_weights.c holds.
         weight_bytes: constant bytes of model_weights.c: weights, multipliers, offsets, tables.
         ram_bytes: of the arena and the counters of rows; besides there is only the stack.
     """
 
     files: dict[str, str]
+    parts: tuple[Part, ...]
     weight_bytes: int
     ram_bytes: int
 
@@ -48,7 +60,16 @@ def generate(model: IntegerModel) -> Program:
         "Makefile": _text("Makefile"),
     }
     counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0
-    return Program(texts, pool.bytes, plan.bytes + -(-counters // 4) * 4)
+    return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + -(-counters // 4) * 4)
+
+
+def _parts(model: IntegerModel, stored: list[Stored | None], pool: Pool) -> tuple[Part, ...]:
+    layers: dict[bytes, Part] = {}
+    for operator, form in zip(model.operators, stored, strict=True):
+        if isinstance(operator, Conv) and form is not None:
+            layers.setdefault(form.data, Part(operator.layer, operator.weight.shape, form.how, len(form.data)))
+    rest = pool.bytes - sum(part.bytes for part in layers.values())
+    return (*layers.values(), Part("scales, biases, tables", (), "16 bits a multiplier, 16 or 32 an offset", rest))
 
 
 @cache

@@ -36,6 +36,14 @@ class Stored:
     data: bytes
     format: int = 0
 
+    @property
+    def how(self) -> str:
+        """In words."""
+        if self.kind == "sparse":
+            bits = self.format % 16
+            return f"gaps of {8 * (self.format // 16) - bits} bits, weights of {bits}"
+        return "a bit a sign" if self.kind == "signs" else "8 bits"
+
 
 def store(conv: Conv, table_groups: int = MOST_TABLE_GROUPS) -> Stored:
     """The smallest form of a layer's weights; `table_groups` groups of channels at a time have a table of subset sums."""

@@ -26,7 +26,7 @@ from sepnet.integer.model import (
     sources_of,
 )
 
-__all__ = ["dequantize", "quantize", "run"]
+__all__ = ["dequantize", "quantize", "run", "run_floats"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -60,6 +60,13 @@ def run(model: IntegerModel, q: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16] 
                 del maps[name]
     out = maps[model.output]
     return out.astype(np.int16) if model.values[model.output].wide else out.astype(np.uint8)
+
+
+def run_floats(model: IntegerModel, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Outputs for inputs as the network takes them: (n, classes), or (n, channels, height, width) of a map."""
+    source, target = model.values[model.input], model.values[model.output]
+    found = dequantize(target, run(model, quantize(source, batch)))
+    return found.reshape(len(found), -1) if target.shape[1:] == (1, 1) else found
 
 
 def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> Integers:
