@@ -59,8 +59,8 @@ def generate(model: IntegerModel) -> Program:
         "main.c": _text("main.c"),
         "Makefile": _text("Makefile"),
     }
-    counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0
-    return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + -(-counters // 4) * 4)
+    counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0  # of rows that are done
+    return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + counters)
 
 
 def _parts(model: IntegerModel, stored: list[Stored | None], pool: Pool) -> tuple[Part, ...]:
