@@ -12,7 +12,7 @@ from pathlib import Path
 from sepnet.c99.program import Program
 from sepnet.core.errors import OutputError, UsageError
 
-__all__ = ["TARGETS", "Sizes", "Target", "compile_library", "find_compiler", "measure", "write_files"]
+__all__ = ["TARGETS", "Sizes", "Target", "compile_library", "find_compiler", "has_lanes", "measure", "write_files"]
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
@@ -65,6 +65,17 @@ def find_compiler() -> list[str]:
     """
     chosen = os.environ.get("CC", "").split()
     return chosen or [name for name in ("gcc", "cc", "clang") if shutil.which(name)][:1]
+
+
+def has_lanes() -> bool:
+    """Whether programs for this machine have vectors of 16 words and 8-bit dot products (AVX-512 VNNI)."""
+    compiler = find_compiler()
+    if not compiler:
+        return False
+    ran = subprocess.run(
+        [*compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True
+    )
+    return "__AVX512VNNI__" in ran.stdout and "__AVX512BW__" in ran.stdout
 
 
 def compile_library(program: Program, extra: str, folder: Path) -> Path:

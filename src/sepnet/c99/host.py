@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.c99.compilers import compile_library
+from sepnet.c99.compilers import compile_library, has_lanes
 from sepnet.c99.program import Program, generate
 from sepnet.core.errors import DataError
 from sepnet.integer.model import IntegerModel
@@ -42,6 +42,10 @@ void model_batch(const uint8_t *inputs, int16_t *outputs, int count)
 class HostProgram:
     """Computes what `sepnet.integer.reference` defines.  It has one arena, so one thread may call it at a time.
 
+    Args:
+        model: the network.
+        program: its program; None generates the one that is fastest here.
+
     Raises `UsageError` where there is no C compiler.
     """
 
@@ -49,7 +53,7 @@ class HostProgram:
         self._source, self._target = model.values[model.input], model.values[model.output]
         folder = tempfile.mkdtemp(prefix="sepnet-")
         weakref.finalize(self, shutil.rmtree, folder, True)
-        library = ctypes.CDLL(str(compile_library(program or generate(model), _BATCH, Path(folder))))
+        library = ctypes.CDLL(str(compile_library(program or generate(model, has_lanes()), _BATCH, Path(folder))))
         self._batch = library.model_batch
         self._batch.restype = None
         self._batch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]

@@ -201,7 +201,7 @@ def _lowest(item: _Item, placed: list[_Item], at: dict[str, int], twins: set[tup
             low, high = low[~touch], high[~touch]
         taken.append(np.stack([low, high], 1))
     spans = np.concatenate([*taken, np.zeros((0, 2), np.int64)])
-    spans = np.unique(spans, axis=0)
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
     offset = 0
     for low, high in spans.tolist():
         if low > offset:

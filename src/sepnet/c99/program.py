@@ -42,12 +42,12 @@ class Program:
     ram_bytes: int
 
 
-def generate(model: IntegerModel) -> Program:
-    """The program of an integer model.
+def generate(model: IntegerModel, lanes: bool = False) -> Program:
+    """The program of an integer model; `lanes` lays weights out for processors with vectors of 16 words.
 
     Raises `NetworkError` for a layer with a side or a step that its tables cannot hold.
     """
-    stored = [store(operator) if isinstance(operator, Conv) else None for operator in model.operators]
+    stored = [store(operator, lanes) if isinstance(operator, Conv) else None for operator in model.operators]
     scratch = [scratch_of(operator, form, model) for operator, form in zip(model.operators, stored, strict=True)]
     plan = plan_memory(model, scratch)
     pool = Pool()

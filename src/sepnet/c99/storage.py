@@ -18,6 +18,7 @@ LEAST_SIGNS = 16
 MOST_LOOKUPS, MOST_NUMBERS = 64, 257
 """Sums of four unsigned 8-bit numbers, and single ones, that 16 bits hold, whatever they are: 64 * 1020, 257 * 255 < 2**16."""
 WIDE_SIGNS = 128
+LANES = 64
 MOST_TABLE_GROUPS = 16
 
 
@@ -29,10 +30,10 @@ class Stored:
         kind: which kernel reads them.
         data: the bytes.
         format: of "sparse" 16 * bytes of an entry + bits of its weight; of "signs" groups of four channels in a table, and
-            128 if the numbers with a + sign can add up to more than 16 bits hold.
+            128 if the numbers with a + sign can add up to more than 16 bits hold; of "lanes" bytes of 64 weights, 8 or 64.
     """
 
-    kind: Literal["dense", "depthwise", "sparse", "signs"]
+    kind: Literal["dense", "depthwise", "sparse", "signs", "lanes"]
     data: bytes
     format: int = 0
 
@@ -42,22 +43,24 @@ class Stored:
         if self.kind == "sparse":
             bits = self.format % 16
             return f"gaps of {8 * (self.format // 16) - bits} bits, weights of {bits}"
-        return "a bit a sign" if self.kind == "signs" else "8 bits"
+        return "a bit a sign" if self.kind == "signs" or self.format == LANES // 8 else "8 bits"
 
 
-def store(conv: Conv, table_groups: int = MOST_TABLE_GROUPS) -> Stored:
-    """The smallest form of a layer's weights; `table_groups` groups of channels at a time have a table of subset sums."""
+def store(conv: Conv, lanes: bool = False) -> Stored:
+    """The smallest form of a layer's weights; `lanes` puts the weights of 16 filters side by side, for vectors."""
     weight = conv.weight
     if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS:
-        return _signs(conv, table_groups)
+        return _lanes(conv, True) if lanes else _signs(conv)
     if weight.shape[1] == 1 and conv.groups > 1:
         return Stored("depthwise", weight.transpose(2, 3, 1, 0).tobytes())
     rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
     dense = Stored("dense", rows.astype(np.int8).tobytes())
     if conv.groups > 1 or conv.dilations[1] > 1:
-        return dense
+        return _lanes(conv, False) if lanes else dense
     sparse = _sparse(rows.ravel())
-    return sparse if len(sparse.data) < len(dense.data) else dense
+    if len(sparse.data) < len(dense.data):
+        return sparse
+    return _lanes(conv, False) if lanes else dense
 
 
 def _sparse(numbers: Integers) -> Stored:
@@ -87,10 +90,10 @@ def _entries(gaps: Integers, values: Integers, size: int, bits: int) -> bytes:
     return codes.astype(f"<u{size}").tobytes()
 
 
-def _signs(conv: Conv, table_groups: int) -> Stored:
+def _signs(conv: Conv) -> Stored:
     """A nibble for the signs of four channels, in the order in which the kernel looks them up."""
     filters, channels, high, wide = conv.weight.shape
-    block = max(1, min(table_groups, MOST_LOOKUPS // wide, -(-channels // 4)))
+    block = max(1, min(MOST_TABLE_GROUPS, MOST_LOOKUPS // wide, -(-channels // 4)))
     bits = np.zeros((filters, -(-channels // 4) * 4, high, wide), np.int64)
     bits[:, :channels] = conv.weight > 0
     nibbles = (bits.reshape(filters, -1, 4, high, wide) * np.array([1, 2, 4, 8])[:, None, None]).sum(axis=2)
@@ -103,3 +106,15 @@ def _signs(conv: Conv, table_groups: int) -> Stored:
                 parts.append((codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8).tobytes())
     wide = int(bits.reshape(filters, -1).sum(axis=1).max(initial=0)) > MOST_NUMBERS
     return Stored("signs", b"".join(parts), block + WIDE_SIGNS * wide)
+
+
+def _lanes(conv: Conv, signs: bool) -> Stored:
+    """64 weights, of 16 filters for four channels, for each place of the kernel."""
+    filters, channels, high, wide = conv.weight.shape
+    each, words = filters // conv.groups, -(-channels // 4)
+    whole = np.zeros((conv.groups, -(-each // 16) * 16, 4 * words, high, wide), np.int8)
+    whole[:, :each, :channels] = conv.weight.reshape(conv.groups, each, channels, high, wide)
+    ordered = whole.reshape(conv.groups, -1, 16, words, 4, high, wide).transpose(0, 1, 5, 6, 3, 2, 4)
+    if not signs:
+        return Stored("lanes", ordered.tobytes(), LANES)
+    return Stored("lanes", np.packbits(ordered.ravel() > 0, bitorder="little").tobytes(), LANES // 8)

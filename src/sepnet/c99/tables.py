@@ -121,6 +121,9 @@ def scratch_of(operator: Operator, stored: Stored | None, model: IntegerModel) -
         kept = each if stored.format & WIDE_SIGNS else 1
         words += half + columns + each * half + 16 * (stored.format % WIDE_SIGNS) * columns + 2 * half * (1 + kept)
         return 4 * words, 4 * words
+    if stored.kind == "lanes":
+        copy = (high * _padded(operator, model) + 7 * operator.strides[1]) * 4 * -(-channels // 4)
+        return copy, copy
     if stored.kind == "depthwise":
         return 4 * filters, 4 * filters
     if stored.kind == "dense":
