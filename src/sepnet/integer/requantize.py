@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.errors import NetworkError
 from sepnet.integer.model import Requantize, Value
 
 __all__ = ["requantize"]
@@ -14,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 LARGEST_MULTIPLIER, LEAST_MULTIPLIER = 32767, 1024
 """Of the largest multiplier of an operator; below the least, products are given 64 bits."""
 MOST_SHIFT, MOST_LONG_SHIFT = 30, 46
+LARGEST_BIAS = 2.0**30
 FINEST = 64
 """Steps of an offset in one step of the result, which 16 bits have to give it."""
 
@@ -37,7 +39,12 @@ def requantize(
         target: what the result is.
         clamp: limits of the result as numbers.
         joint: the sums are added up, each with its multiplier, before one offset is.
+
+    Raises `NetworkError` for numbers that are not finite.
     """
+    if not np.isfinite(ratio).all() or not np.isfinite(bias).all():
+        raise NetworkError(f"the scales or biases of what makes {target.name!r} are not finite, or too large")
+    ratio, bias = np.clip(ratio, -LARGEST_MULTIPLIER, LARGEST_MULTIPLIER), np.clip(bias, -LARGEST_BIAS, LARGEST_BIAS)
     largest = float(np.abs(ratio).max(initial=0.0))
     most = int(np.floor(np.log2(LARGEST_MULTIPLIER / largest))) if largest > 0 else 0
     shift = min(most, MOST_SHIFT)

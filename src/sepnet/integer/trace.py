@@ -52,7 +52,12 @@ def _visit(values: GraphValues, node: Node) -> None:
         raise values.unsupported(node, "")
     else:
         values.layer = next((name for name in node.inputs if name in values.coded), values.layer)
-        _OPERATORS[node.op](values, node)
+        try:
+            _OPERATORS[node.op](values, node)
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise FormatError(
+                f"the packed file's graph has a node {node.op} that does not fit its inputs: {error}"
+            ) from error
 
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast")

@@ -10,7 +10,7 @@ static void add(const struct operation *step, int row)
     int x, channel, channels = target->channels, hop = second->width == 1 ? 0 : channels;
     uint8_t *out = row_of(target, row);
 
-#if !MODEL_LONG
+#if !MODEL_LONG && !defined(__thumb__)
     if (hop) { /* in parts that nothing else points to, for compilers that make vectors */
         int low = rule->low, high = rule->high, shift = rule->shift, rest = target->width * channels, count, at;
         uint8_t part[PART];

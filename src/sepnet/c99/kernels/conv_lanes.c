@@ -113,6 +113,16 @@ static void copy_rows(const struct operation *step, int row, int from, int chann
             continue;
         }
         for (column = -conv->left; column < conv->padded - conv->left; column++, copy += 4 * words) {
+            if (words == 1) {
+                const uint8_t *pixel = in && column >= 0 && column < source->width ? in + column * source->channels + from : 0;
+                int zero = source->zero;
+
+                copy[0] = (uint8_t)(pixel ? pixel[0] : zero);
+                copy[1] = (uint8_t)(channels < 2 ? 0 : pixel ? pixel[1] : zero);
+                copy[2] = (uint8_t)(channels < 3 ? 0 : pixel ? pixel[2] : zero);
+                copy[3] = (uint8_t)(channels < 4 ? 0 : pixel ? pixel[3] : zero);
+                continue;
+            }
             memset(copy + channels, 0, (size_t)(4 * words - channels));
             if (in && column >= 0 && column < source->width)
                 memcpy(copy, in + column * source->channels + from, (size_t)channels);
