@@ -124,11 +124,11 @@ class PackedModel(packed_model.PackedModel):
 
         Args:
             path: what is written.
-            to: "onnx" or "safetensors".
+            to: "onnx", "safetensors" or "c99" (a folder).
             calibrate: a data set by whose training images activations are quantized: `images` of them, and as many again
                 to compare methods on; `seed` of which ones.
             test: a data set on whose test split both files are scored.
-            options: of the format: `form` and `method` of "onnx".
+            options: of the format: `form` and `method` of "onnx", `method` of "c99".
         """
         from sepnet.core.calibrate import Calibrate
         from sepnet.core.exporter import Material, make_exporter

@@ -238,7 +238,7 @@ def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
             run(*command, "--json", *options) for options in ([], ["--runtime", "torch"], ["--runtime", "x"])
         )
         assert default.code == torch.code == 0 and default.json != {} and torch.json != {}, torch.err
-        assert wrong.code == 2 and "choices: onnxruntime, openvino, torch" in wrong.error
+        assert wrong.code == 2 and "choices: c99, integer, onnxruntime, openvino, torch" in wrong.error
     refused = run("evaluate", "mixed_cnn", "--weights", weights, *DATA, "--runtime", "torch")
     assert refused.code == 2 and "expected a packed file" in refused.error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sepnet.core.errors import OutputError
-from sepnet.core.files import check_writable, replacing, write_bytes
+from sepnet.core.files import check_writable, replacing, write_bytes, write_folder
 
 
 def test_it_replaces_what_was_there(tmp_path: Path) -> None:
@@ -96,3 +96,12 @@ def test_long_names(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="File name too long"):
         write_bytes(tmp_path / ("a" * 256), b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a" * 255]
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_folder(tmp_path / "new", {"a": b"1", "b": b"2"})
+    write_folder(tmp_path / "new", {"a": b"3"})
+    assert {each.name: each.read_bytes() for each in (tmp_path / "new").iterdir()} == {"a": b"3", "b": b"2"}
+    with pytest.raises(OutputError):
+        write_folder(tmp_path / "other", {"a": b"1", "b/c": b"2"})
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]

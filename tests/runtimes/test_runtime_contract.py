@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hard_networks import FLOAT, NETWORKS, packed, traced
 
-from sepnet.core.errors import DataError, FormatError, MissingExtraError
+from sepnet.c99.compilers import find_compiler
+from sepnet.core.errors import DataError, FormatError, MissingExtraError, UsageError
 from sepnet.core.header import Header
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
@@ -16,7 +17,8 @@ from sepnet.runtimes import RUNTIMES
 
 TOLERANCE = 1e-4  # of the largest output
 ZOO = Path(__file__).parents[2] / "zoo"
-OTHERS = [name for name in RUNTIMES if name != "onnxruntime"]
+OTHERS = [name for name in RUNTIMES if name not in ("onnxruntime", "integer", "c99")]
+INTEGERS = ["integer", "c99"]
 
 
 def get(name: str) -> type[Runtime]:
@@ -53,8 +55,26 @@ def test_outputs_of_the_zoo(name: str, file: str) -> None:
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_what_does_not_fit_is_one_line(name: str) -> None:
     runtime = get(name)
-    ready = runtime(PackedModel.read(ZOO / "lenet5-mnist.sepnet"))
+    batch = np.zeros((1, 1, 28, 28), np.float32)
+    ready = runtime.calibrated(PackedModel.read(ZOO / "lenet5-mnist.sepnet"), [batch])
     with pytest.raises(DataError, match=r"cannot run on input of shape \[1, 3, 4, 4\]"):
         ready.run(np.zeros((1, 3, 4, 4), np.float32))
     with pytest.raises(FormatError):
-        runtime(PackedModel.of(Header("nothing", 0, (), {}), b"\xff\xff", ()))
+        runtime.calibrated(PackedModel.of(Header("nothing", 0, (), {}), b"\xff\xff", ()), [batch])
+
+
+def test_those_in_integers_are_equal_and_near_the_reference() -> None:
+    if not find_compiler():
+        pytest.skip("needs a C compiler")
+    model = PackedModel.read(ZOO / "lenet5-mnist.sepnet")
+    batch = np.random.default_rng(0).standard_normal((8, 1, 28, 28), np.float32)
+    integer, compiled = (get(name).calibrated(model, [batch]).run(batch) for name in INTEGERS)
+    np.testing.assert_array_equal(compiled, integer)
+    expected = RUNTIMES["onnxruntime"](model, threads=1).run(batch)
+    assert np.abs(integer - expected).max() < 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_those_in_integers_need_images(name: str) -> None:
+    with pytest.raises(UsageError, match="calibration images"):
+        get(name)(PackedModel.read(ZOO / "lenet5-mnist.sepnet"))

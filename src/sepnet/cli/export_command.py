@@ -22,8 +22,8 @@ __all__ = ["export"]
 @command("sepnet export resnet20.sepnet --to onnx -o resnet20.onnx --calibrate cifar10 --data cifar10")
 def export(
     file: File,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx or safetensors, see docs/export.md.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="What to write.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, safetensors or c99, see docs/export.md.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="What to write; a folder for c99.")],
     form: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +35,9 @@ def export(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            "--calibrate", metavar="DATA", help="A data set, as of --data: quantize activations by its training images."
+            "--calibrate",
+            metavar="DATA",
+            help="A data set, as of --data: quantize activations by its training images; c99 needs one.",
         ),
     ] = None,
     images: Annotated[

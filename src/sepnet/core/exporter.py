@@ -97,7 +97,8 @@ class Exporter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One format and its options, which are the fields of the subclass.
 
     Contract, tested for every exporter: what it writes computes what the packed file computes, within what it reports;
-    `bytes` are those on disk and the sum of `rows`; nothing is left behind when it fails.
+    `bytes` are those on disk (of source code those its constants take) and the sum of `rows`; nothing is left behind when it
+    fails.
     """
 
     name: ClassVar[str]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sepnet.core.errors import OutputError, UsageError
 
-__all__ = ["check_folder", "check_paths", "check_writable", "replacing", "write_bytes"]
+__all__ = ["check_folder", "check_paths", "check_writable", "replacing", "write_bytes", "write_folder"]
 
 
 def check_paths(
@@ -121,3 +121,24 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+    """Write files into a folder: a new folder whole or not at all, into one that is there file by file."""
+    target = Path(path)
+    check_folder(target)
+    if target.is_dir():
+        for name, data in files.items():
+            write_bytes(target / name, data)
+        return
+    try:
+        with tempfile.TemporaryDirectory(
+            dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part"
+        ) as temporary:
+            made = Path(temporary) / "folder"
+            made.mkdir()
+            for name, data in files.items():
+                write_bytes(made / name, data)
+            os.rename(made, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error

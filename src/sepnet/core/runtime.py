@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,25 @@ class Runtime(abc.ABC):
     """A packed model made ready to run.
 
     Contract, tested for every runtime: outputs equal those of the torch network that loaded the unpacked weights, within a
-    stated tolerance.
+    stated tolerance; of those that `calibrates` they equal those of the runtime "integer", bit for bit.
     """
 
     name: ClassVar[str]
     gains: ClassVar[str]
     """What makes a network faster on it, and what does not: the end of a sentence "faster by ..."."""
+    calibrates: ClassVar[bool] = False
+    """Whether it computes in integers by the ranges of calibration images, and cannot be made without."""
 
     @abc.abstractmethod
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         """Decode the weights and build whatever runs them; `threads` None leaves the choice to the runtime."""
+
+    @classmethod
+    def calibrated(
+        cls, model: PackedModel, images: Iterable[npt.NDArray[np.float32]], threads: int | None = None
+    ) -> Self:
+        """The same by what the network's values are on batches of training images, which only those that `calibrates` look at."""
+        return cls(model, threads)
 
     @abc.abstractmethod
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

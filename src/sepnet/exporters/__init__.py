@@ -8,6 +8,7 @@ __all__ = ["EXPORTERS"]
 EXPORTERS: Shelf[type[Exporter]] = Shelf(
     "format",
     {
+        "c99": "sepnet.exporters.c99:C99",
         "onnx": "sepnet.exporters.onnx.export:Onnx",
         "safetensors": "sepnet.exporters.safetensors:Safetensors",
     },

@@ -78,6 +78,16 @@ class Node:
             found += [value] if isinstance(value, int) else _packed(value)
         return tuple(map(_signed, found))
 
+    def text(self, name: str, default: str) -> str:
+        """An attribute of type STRING."""
+        found = [value for value in self._values(name, 4) if isinstance(value, bytes)]
+        return found[-1].decode("utf-8", "replace") if found else default
+
+    def array(self, name: str) -> npt.NDArray[Any] | None:
+        """An attribute of type TENSOR whose numbers are raw bytes."""
+        found = [value for value in self._values(name, 5) if isinstance(value, bytes)]
+        return _array(found[-1]) if found else None
+
     @property
     def holds_graphs(self) -> bool:
         """Whether graphs are inside: If, Loop, Scan."""

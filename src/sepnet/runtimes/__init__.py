@@ -11,6 +11,8 @@ RUNTIMES: Shelf[type[Runtime]] = Shelf(
         "onnxruntime": "sepnet.runtimes.onnxruntime:OnnxRuntime",
         "torch": "sepnet.runtimes.torch:TorchRuntime",
         "openvino": "sepnet.runtimes.openvino:OpenVino",
+        "integer": "sepnet.runtimes.integer:Integer",
+        "c99": "sepnet.runtimes.c99:C99Runtime",
     },
 )
 

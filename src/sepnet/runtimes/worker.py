@@ -35,7 +35,7 @@ class Worker:
     Args:
         path: a packed file, or an .onnx file, which only the runtime onnxruntime takes.
         runtime: a name on the shelf.
-        inputs: path of an .npy file of images, normalized, float32 (n, ...).
+        inputs: path of an .npy file of images, normalized, float32 (n, ...); runtimes that calibrate do so by them.
         threads: for the runtime.
 
     Attributes:
@@ -125,7 +125,7 @@ def serve() -> None:
         try:
             if run is None:
                 images = np.load(request["inputs"], mmap_mode="r")
-                run, answer = _load(Path(request["path"]), request["runtime"], request["threads"])
+                run, answer = _load(Path(request["path"]), request["runtime"], request["threads"], images)
             elif "runs" in request:
                 answer = {"seconds": _times(run, np.array(images[: request["batch"]]), request["runs"])}
             else:
@@ -136,7 +136,7 @@ def serve() -> None:
         answers.flush()
 
 
-def _load(path: Path, name: str, threads: int) -> tuple[Run, dict[str, Any]]:
+def _load(path: Path, name: str, threads: int, images: npt.NDArray[np.float32]) -> tuple[Run, dict[str, Any]]:
     from sepnet.core.packed_model import PackedModel
     from sepnet.runtimes import RUNTIMES
     from sepnet.runtimes.probe import Probe
@@ -144,7 +144,7 @@ def _load(path: Path, name: str, threads: int) -> tuple[Run, dict[str, Any]]:
     runtime = RUNTIMES[name]
     started = time.perf_counter()
     if path.suffix == _SUFFIX:
-        run = runtime(PackedModel.read(path), threads).run
+        run = runtime.calibrated(PackedModel.read(path), [np.array(images)], threads).run
     else:
         probe = Probe(path, threads=threads)
 

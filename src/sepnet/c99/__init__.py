@@ -1,0 +1,1 @@
+"""Integer models as C99: one network, no dependencies, weights packed."""

@@ -1,0 +1,18 @@
+/* Columns from `left` in steps of `stride`, channels from `first` in steps of `hop`; rows as the operation says. */
+struct slice {
+    uint16_t first, left;
+    uint8_t stride, hop;
+};
+
+static void slice(const struct operation *step, int row)
+{
+    const struct slice *slice = step->detail;
+    const struct map *source = &maps[step->source], *target = &maps[step->target];
+    const uint8_t *in = row_of(source, row * step->stride + step->reach) + slice->first;
+    uint8_t *out = row_of(target, row);
+    int x, channel;
+
+    for (x = 0; x < target->width; x++)
+        for (channel = 0; channel < target->channels; channel++)
+            *out++ = in[(slice->left + x * slice->stride) * source->channels + channel * slice->hop];
+}

@@ -1,0 +1,203 @@
+"""A network as a C99 program: the text of its files, and the bytes they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from sepnet.c99.memory import MemoryPlan, plan_memory
+from sepnet.c99.schedule import reach_of
+from sepnet.c99.storage import WIDE_SIGNS, Stored, store
+from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
+from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, sources_of
+
+__all__ = ["Part", "Program", "generate"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Constants of a program: a layer's weights, with their shape and how they are written, or all that goes with them."""
+
+    name: str
+    shape: tuple[int, ...]
+    how: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A generated program.
+
+    Attributes:
+        files: text by file name.
+        parts: what model_weights.c holds.
+        weight_bytes: constant bytes of model_weights.c: weights, multipliers, offsets, tables.
+        ram_bytes: of the arena and the counters of rows; besides there is only the stack.
+    """
+
+    files: dict[str, str]
+    parts: tuple[Part, ...]
+    weight_bytes: int
+    ram_bytes: int
+
+
+def generate(model: IntegerModel, lanes: bool = False) -> Program:
+    """The program of an integer model; `lanes` lays weights out for processors with vectors of 16 words.
+
+    Raises `NetworkError` for a layer with a side or a step that its tables cannot hold.
+    """
+    stored = [store(operator, lanes) if isinstance(operator, Conv) else None for operator in model.operators]
+    scratch = [scratch_of(operator, form, model) for operator, form in zip(model.operators, stored, strict=True)]
+    plan = plan_memory(model, scratch)
+    pool = Pool()
+    source = _source(model, stored, plan, pool)
+    texts = {
+        "model.h": _header(model, plan, pool),
+        "model.c": source,
+        "model_weights.c": _weights(model, pool),
+        "main.c": _text("main.c"),
+        "Makefile": _text("Makefile"),
+    }
+    counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0  # of rows that are done
+    return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + counters)
+
+
+def _parts(model: IntegerModel, stored: list[Stored | None], pool: Pool) -> tuple[Part, ...]:
+    layers: dict[bytes, Part] = {}
+    for operator, form in zip(model.operators, stored, strict=True):
+        if isinstance(operator, Conv) and form is not None:
+            layers.setdefault(form.data, Part(operator.layer, operator.weight.shape, form.how, len(form.data)))
+    rest = pool.bytes - sum(part.bytes for part in layers.values())
+    return (*layers.values(), Part("scales, biases, tables", (), "16 bits a multiplier, 16 or 32 an offset", rest))
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("sepnet.c99") / "kernels" / name).read_text()
+
+
+def _header(model: IntegerModel, plan: MemoryPlan, pool: Pool) -> str:
+    source, target = model.values[model.input], model.values[model.output]
+    weights = "".join(f"extern const {kind} {name}[{len(part)}];\n" for kind, name, part in pool.arrays())
+    facts = {
+        "INPUT_CHANNELS": source.shape[0],
+        "INPUT_HEIGHT": source.shape[1],
+        "INPUT_WIDTH": source.shape[2],
+        "INPUT_BYTES": source.elements,
+        "INPUT_SCALE": f"{source.scale:.9g}",
+        "INPUT_ZERO": source.zero,
+        "OUTPUTS": target.elements,
+        "OUTPUT_SCALE": f"{target.scale:.9g}",
+        "OUTPUT_ZERO": target.zero,
+        "WEIGHT_BYTES": pool.bytes,
+        "ARENA_BYTES": plan.bytes,
+    }
+    defined = "".join(f"#define MODEL_{name} {value}\n" for name, value in facts.items())
+    return (
+        _text("model.h")
+        .replace("@NETWORK@", _comment(model.network))
+        .replace("@FACTS@\n", defined)
+        .replace("@WEIGHTS@\n", weights)
+    )
+
+
+def _comment(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in " _-.,()" else " " for letter in text)[:100]
+
+
+def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, pool: Pool) -> str:
+    kernels = [kernel_of(operator, form) for operator, form in zip(model.operators, stored, strict=True)]
+    numbers = {model.input: 0} | {operator.target: at + 1 for at, operator in enumerate(model.operators)}
+    details: dict[str, list[str]] = {}
+    places: list[str] = []
+    for at, (operator, form) in enumerate(zip(model.operators, stored, strict=True)):
+        kind, initializer, address = detail_of(at, operator, form, model, plan, pool, numbers)
+        if kind:
+            rows = details.setdefault(kind, [])
+            address = f"{kind.split()[1]}s + {len(rows)}"
+            rows.append(f"    {initializer},{_named(operator)}")
+        places.append(address)
+    used = sorted(set(kernels))
+    parts = [_settings(model, stored, plan), _text("begin.c")]
+    parts.append(_maps(model, plan))
+    parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
+    parts += [_text(f"{name}.c") for name in used]
+    parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
+    parts += [
+        f"static const {kind} {kind.split()[1]}s[] = {{\n" + "\n".join(rows) + "\n};\n"
+        for kind, rows in details.items()
+    ]
+    parts.append(_operations(model, kernels, used, places, numbers))
+    if max(plan.segments) > 1:
+        parts.append(f"static const uint8_t segments[] = {{{', '.join(map(str, plan.segments))}}};\n")
+    cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in enumerate(used))
+    end = _text("end_streamed.c") if max(plan.segments) > 1 else _text("end.c")
+    parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + end)
+    return "\n".join(parts)
+
+
+def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan) -> str:
+    scaling = (Conv, AveragePool, Add, Multiply)
+    long = any(operator.requantize.long for operator in model.operators if isinstance(operator, scaling))
+    signs = [
+        (operator.weight.shape, form.format % WIDE_SIGNS)
+        for operator, form in zip(model.operators, stored, strict=True)
+        if isinstance(operator, Conv) and form is not None and form.kind == "signs"
+    ]
+    other = any(shape[3] != 3 or (shape[1] + 3) // 4 % 2 or block % 2 for shape, block in signs)
+    lines = [
+        '#include "model.h"\n',
+        "#include <string.h>\n",
+        f"#define MODEL_LONG {int(long)}",
+        f"#define MODEL_SIGNS_WIDTH {max((shape[3] for shape, _ in signs), default=3)}",
+        f"#define MODEL_SIGNS_OTHER {int(other)} /* than three wide with an even number of groups */",
+        f"#define MODEL_SIGNS_TAIL {int(any(shape[1] % 4 for shape, _ in signs))} /* a last group of less than four channels */",
+        f"#define MODEL_LONGEST_SEGMENT {max(plan.segments)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _named(operator: Operator) -> str:
+    return f" /* {_comment(operator.layer)} */" if isinstance(operator, Conv) else ""
+
+
+def _maps(model: IntegerModel, plan: MemoryPlan) -> str:
+    rows = []
+    for name in [model.input, *(operator.target for operator in model.operators)]:
+        value = model.values[name]
+        channels, high, wide = value.shape
+        rows.append(
+            f"    {{{plan.at[name]}, {high}, {wide}, {channels}, {plan.rows[name]}, {0 if value.wide else value.zero}, {2 if value.wide else 1}}},"
+        )
+    return "static const struct map maps[] = {\n" + "\n".join(rows) + "\n};\n"
+
+
+def _operations(
+    model: IntegerModel, kernels: list[str], used: list[str], places: list[str], numbers: dict[str, int]
+) -> str:
+    rows = []
+    for at, operator in enumerate(model.operators):
+        reach = reach_of(operator)
+        sources = sources_of(operator)
+        second = numbers[sources[1]] if isinstance(operator, Add | Multiply) else numbers[sources[0]]
+        fields = (
+            places[at],
+            numbers[sources[0]],
+            second,
+            at + 1,
+            reach.reach,
+            used.index(kernels[at]),
+            reach.stride,
+            reach.top,
+        )
+        rows.append(f"    {{{', '.join(map(str, fields))}}},")
+    return "static const struct operation operations[] = {\n" + "\n".join(rows) + "\n};\n"
+
+
+def _weights(model: IntegerModel, pool: Pool) -> str:
+    parts = [f'/* Weights of {_comment(model.network)}. */\n#include "model.h"\n']
+    for kind, name, numbers in pool.arrays():
+        lines = [", ".join(map(str, numbers[at : at + 24])) for at in range(0, len(numbers), 24)]
+        parts.append(f"const {kind} {name}[{len(numbers)}] = {{\n    " + ",\n    ".join(lines) + "\n};\n")
+    return "\n".join(parts)

@@ -1,0 +1,56 @@
+"""Functions of one number, as ONNX defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import erf, inf
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.packing.onnx_graph import Node
+
+__all__ = ["clamp_of", "function_of"]
+
+Array = npt.NDArray[Any]
+Limits = Sequence[Array | None]
+
+
+def clamp_of(node: Node, limits: Limits) -> tuple[float, float] | None:
+    """(low, high) of Relu and Clip; None for all others.
+
+    >>> clamp_of(Node("Relu", ("x",), ("y",)), [])
+    (0.0, inf)
+    """
+    if node.op == "Relu":
+        return 0.0, inf
+    if node.op != "Clip":
+        return None
+    low, high = (*limits, None, None)[:2]
+    low_number = node.number("min", -inf) if low is None else float(low.ravel()[0])
+    return low_number, node.number("max", inf) if high is None else float(high.ravel()[0])
+
+
+def function_of(node: Node, limits: Limits) -> Callable[[Array], Array]:
+    """The function.  `KeyError` for operators that have none here."""
+    clamp = clamp_of(node, limits)
+    if clamp is not None:
+        return lambda x: np.clip(x, *clamp)
+    alpha = node.number("alpha", {"LeakyRelu": 0.01, "HardSigmoid": 0.2}.get(node.op, 1.0))
+    beta = node.number("beta", 0.5)
+    functions: dict[str, Callable[[Array], Array]] = {
+        "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "HardSigmoid": lambda x: np.clip(alpha * x + beta, 0, 1),
+        "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+        "LeakyRelu": lambda x: np.where(x < 0, alpha * x, x),
+        "Elu": lambda x: np.where(x < 0, alpha * np.expm1(x), x),
+        "Tanh": np.tanh,
+        "Neg": np.negative,
+        "Abs": np.abs,
+        "Sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
+        "Exp": np.exp,
+        "Erf": np.vectorize(erf, otypes=[np.float64]),
+        "Softplus": lambda x: np.logaddexp(x, 0),
+    }
+    return functions[node.op]

@@ -1,0 +1,91 @@
+"""The multipliers, offsets and shifts that make 8-bit numbers of exact sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.errors import NetworkError
+from sepnet.integer.model import Requantize, Value
+
+__all__ = ["requantize"]
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+LARGEST_MULTIPLIER, LEAST_MULTIPLIER = 32767, 1024
+"""Of the largest multiplier of an operator; below the least, products are given 64 bits."""
+MOST_SHIFT, MOST_LONG_SHIFT = 30, 46
+LARGEST_BIAS = 2.0**30
+FINEST = 64
+"""Steps of an offset in one step of the result, which 16 bits have to give it."""
+
+
+def requantize(
+    ratio: Floats,
+    zeros: Integers,
+    bias: Floats,
+    bounds: tuple[Integers, Integers],
+    target: Value,
+    clamp: tuple[float, float] | None = None,
+    joint: bool = False,
+) -> Requantize:
+    """The rule for (sum - zeros) * ratio + bias, one each a channel.
+
+    Args:
+        ratio: of one step of a sum to one step of the result.
+        zeros: the sum that stands for zero.
+        bias: in steps of the result.
+        bounds: the least and the largest sum that can be.
+        target: what the result is.
+        clamp: limits of the result as numbers.
+        joint: the sums are added up, each with its multiplier, before one offset is.
+
+    Raises `NetworkError` for numbers that are not finite.
+    """
+    if not np.isfinite(ratio).all() or not np.isfinite(bias).all():
+        raise NetworkError(f"the scales or biases of what makes {target.name!r} are not finite, or too large")
+    ratio, bias = np.clip(ratio, -LARGEST_MULTIPLIER, LARGEST_MULTIPLIER), np.clip(bias, -LARGEST_BIAS, LARGEST_BIAS)
+    largest = float(np.abs(ratio).max(initial=0.0))
+    most = int(np.floor(np.log2(LARGEST_MULTIPLIER / largest))) if largest > 0 else 0
+    shift = min(most, MOST_SHIFT)
+    while shift >= 0:
+        multipliers, offsets = _fixed(ratio, zeros, bias, target, shift, joint)
+        ends = np.abs([multipliers * bounds[0], multipliers * bounds[1]]).max(axis=0)
+        reach = (ends.sum() if joint else ends) + np.abs(offsets)
+        fits = int(reach.max(initial=0)) < 1 << 31
+        if fits or np.abs(multipliers).max(initial=0) < LEAST_MULTIPLIER:
+            break
+        shift -= 1
+    long = shift < 0 or not fits
+    if long:
+        shift = max(0, min(most, MOST_LONG_SHIFT))
+        multipliers, offsets = _fixed(ratio, zeros, bias, target, shift, joint)
+    step = _offset_step(offsets, shift)
+    low, high = target.limits
+    if clamp is not None:
+        low, high = max(low, target.q(max(clamp[0], -1e30))), min(high, target.q(min(clamp[1], 1e30)))
+    rounded = (offsets + ((1 << step) >> 1)) >> step
+    return Requantize(multipliers.astype(np.int16), rounded.astype(np.int32), step, shift, low, high, long)
+
+
+def _fixed(
+    ratio: Floats, zeros: Integers, bias: Floats, target: Value, shift: int, joint: bool
+) -> tuple[Integers, Integers]:
+    one = 2.0**shift
+    multipliers = np.rint(ratio * one).astype(np.int64)
+    back = -multipliers * zeros
+    if joint:
+        back = back.sum(keepdims=True)
+    offsets = np.floor((bias[: back.size] + target.zero + 0.5) * one).astype(np.int64) + back
+    return multipliers, offsets
+
+
+def _offset_step(offsets: Integers, shift: int) -> int:
+    """Low bits of offsets that are left out so that 16 bits hold them, as far as that is fine enough; else 32 have to."""
+    largest = int(np.abs(offsets).max(initial=0))
+    short = max(0, largest.bit_length() - 15)
+    if short and (largest + ((1 << short) >> 1)) >> short > LARGEST_MULTIPLIER:
+        short += 1
+    if short <= max(0, shift - FINEST.bit_length() + 1):
+        return short
+    return max(0, largest.bit_length() - 31)

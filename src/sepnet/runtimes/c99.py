@@ -1,0 +1,31 @@
+"""Generated C99, compiled for this machine and called through ctypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.c99.host import HostProgram
+from sepnet.core.packed_model import PackedModel
+from sepnet.runtimes.integer import Integer
+
+__all__ = ["C99Runtime"]
+
+
+class C99Runtime(Integer):
+    """What a microcontroller computes, bit for bit; weights stay packed.  Needs a C compiler."""
+
+    name: ClassVar[str] = "c99"
+    gains: ClassVar[str] = "fewer channels, pruned weights and sign patterns, which it computes with as they are packed"
+
+    def __init__(
+        self, model: PackedModel, threads: int | None = None, images: Iterable[npt.NDArray[np.float32]] | None = None
+    ) -> None:
+        super().__init__(model, threads, images)
+        self._program = HostProgram(self.model)
+
+    def _compute(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self._program.run_floats(batch)

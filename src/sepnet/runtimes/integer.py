@@ -1,0 +1,53 @@
+"""The integer model in numpy: slow, and the definition of what generated programs compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sepnet.core.errors import DataError, UsageError
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.runtime import Runtime
+from sepnet.integer.lower import lower
+from sepnet.integer.reference import run_floats
+from sepnet.runtimes.activation_ranges import activation_ranges
+
+__all__ = ["Integer"]
+
+
+class Integer(Runtime):
+    """uint8 activations whose scales come from calibration images, integer weights, on one thread."""
+
+    name: ClassVar[str] = "integer"
+    gains: ClassVar[str] = "nothing: it is the definition of what the others compute in integers"
+    calibrates: ClassVar[bool] = True
+
+    def __init__(
+        self, model: PackedModel, threads: int | None = None, images: Iterable[npt.NDArray[np.float32]] | None = None
+    ) -> None:
+        if images is None:
+            raise UsageError(
+                f"the runtime {self.name} computes in integers, whose scales come from calibration images, and found none; "
+                "expected a data set, as in sepnet evaluate FILE --data DATA"
+            )
+        self.model = lower(model, activation_ranges(model, images))
+
+    @classmethod
+    def calibrated(
+        cls, model: PackedModel, images: Iterable[npt.NDArray[np.float32]], threads: int | None = None
+    ) -> Self:
+        return cls(model, threads, images)
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        expected = self.model.values[self.model.input].shape
+        if batch.shape[1:] != expected:
+            raise DataError(
+                f"the network cannot run on input of shape {list(batch.shape)}; expected {['n', *expected]}"
+            )
+        return self._compute(batch)
+
+    def _compute(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return run_floats(self.model, batch)

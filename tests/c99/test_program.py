@@ -1,0 +1,87 @@
+"""Generated C equals the reference bit for bit, and takes the bytes that were promised."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from small_networks import NETWORKS, Builder, images, integer
+
+from sepnet.c99.memory import plan_memory
+from sepnet.c99.program import Program, generate
+from sepnet.core.errors import NetworkError
+from sepnet.core.packed_model import PackedModel
+from sepnet.integer.model import IntegerModel
+from sepnet.integer.reference import quantize, run
+from sepnet.integer.trace import trace
+
+ROOT = Path(__file__).parents[2]
+SANITIZED = "-O1 -fsanitize=address,undefined -fno-sanitize-recover"
+needs_compiler = pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("make"), reason="needs gcc and make")
+
+
+def write(program: Program, folder: Path) -> None:
+    """Its files."""
+    for name, text in program.files.items():
+        (folder / name).write_text(text)
+
+
+def demo(
+    model: IntegerModel, q: npt.NDArray[np.uint8], folder: Path, flags: str, lanes: bool = False
+) -> list[list[int]]:
+    """What the compiled demo prints for each image."""
+    write(generate(model, lanes), folder)
+    subprocess.run(["make", "-s", "-C", str(folder), "CC=gcc", f"CFLAGS={flags}"], check=True)
+    ran = subprocess.run([folder / "demo"], input=q.transpose(0, 2, 3, 1).tobytes(), capture_output=True, check=True)
+    assert not ran.stderr
+    return [[int(number) for number in line.split(b":")[1].split()] for line in ran.stdout.splitlines()]
+
+
+def assert_equal(name: str, folder: Path, flags: str, lanes: bool = False) -> None:
+    model = integer(NETWORKS[name]())
+    q = quantize(model.values[model.input], images(3) * 3)
+    assert demo(model, q, folder, flags, lanes) == run(model, q).reshape(len(q), -1).tolist()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equals_the_reference(name: str, tmp_path: Path) -> None:
+    assert_equal(name, tmp_path, "-O1")
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["-O0", "-O3 -march=native", SANITIZED, SANITIZED + " -march=native"])
+@pytest.mark.parametrize("lanes", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equals_the_reference_however_compiled(name: str, lanes: bool, flags: str, tmp_path: Path) -> None:
+    assert_equal(name, tmp_path, flags, lanes)
+
+
+@pytest.mark.parametrize("op", ["Selu", "LpNormalization"])
+def test_an_operator_without_integer_form_is_named_with_its_layer(op: str) -> None:
+    net = Builder()
+    model = net.model(net.node(op, net.conv("input", (4, 6, 3, 3))))
+    with pytest.raises(NetworkError, match=rf"{op} \(value 'output' after layer 'w0.weight'\)"):
+        trace(model)
+
+
+def test_arena_is_smaller_than_layer_by_layer() -> None:
+    model = integer(NETWORKS["residual"]())
+    scratch = [(0, 0)] * len(model.operators)
+    together = plan_memory(model, scratch)
+    assert max(together.segments) > 1
+    live = max(model.values[each.target].bytes for each in model.operators)
+    assert live <= together.bytes < 2 * live
+
+
+@needs_compiler
+def test_lenet5(tmp_path: Path) -> None:
+    model = integer(PackedModel.read(ROOT / "zoo" / "lenet5-mnist.sepnet"))
+    q = quantize(model.values[model.input], images(5, (1, 28, 28)) * 2)
+    assert demo(model, q, tmp_path, "-O1") == run(model, q).reshape(len(q), -1).tolist()
+    assert generate(model).weight_bytes < 7_500
