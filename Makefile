@@ -9,7 +9,7 @@ demo: .venv/ready
 	$(BIN)/python examples/demo.py
 
 test: .venv/ready check
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
@@ -29,7 +29,7 @@ check: .venv/ready
 .venv/ready: pyproject.toml constraints.txt build_coder.py src/sepnet/codecs/adaptive/adaptive.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,digits,parallel,channels]' \
-		hypothesis import-linter mypy pytest ruff
+		hypothesis import-linter mypy pytest pytest-xdist ruff
 	touch $@
 
 clean:
