@@ -19,7 +19,7 @@ from sepnet.core.files import check_folder, check_paths
 __all__ = ["export"]
 
 
-@command("sepnet export resnet20.sepnet --to onnx -o resnet20.onnx --calibrate cifar10 --data cifar10")
+@command("sepnet export lenet5.sepnet --to onnx -o lenet5.onnx --calibrate digits --data digits")
 def export(
     file: File,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, safetensors or c99, see docs/export.md.")],
