@@ -12,11 +12,6 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
 from sepnet.packing.restore import onnx_model
 
-try:
-    import openvino
-except ImportError as error:
-    raise MissingExtraError("the runtime openvino", "openvino", "openvino") from error
-
 __all__ = ["OpenVino"]
 
 
@@ -27,6 +22,10 @@ class OpenVino(Runtime):
     gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError("the runtime openvino", "openvino", "openvino") from error
         options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
