@@ -155,4 +155,24 @@ def functions() -> PackedModel:
     return net.model(net.node("Sub", x, y))
 
 
-NETWORKS = {"residual": residual, "forms": forms, "functions": functions}
+def normalized() -> PackedModel:
+    """Local response normalization, as an operator of its own and in the nodes that torch makes of it."""
+    net = Builder(4)
+    x = net.node("Relu", net.conv("input", (9, 6, 3, 3)))
+    x = net.node("LRN", x, size=3, alpha=0.5, beta=0.6, bias=2.0)
+    x = net.conv(x, (7, 9, 3, 3))
+    one, rest, count = net.constant([1]), net.constant([-1]), net.constant([7])
+    batch, places = net.node("Shape", x, start=0, end=1), net.constant([SHAPE[1]])
+    y = net.node(
+        "Reshape", net.node("Mul", x, x), net.node("Concat", batch, one, count, places, rest, axis=0), allowzero=1
+    )
+    y = net.node("Pad", y, net.constant([0, 0, 2, 0, 0, 0, 0, 2, 0, 0]))
+    y = net.node("AveragePool", y, kernel_shape=[5, 1, 1], strides=[1, 1, 1], count_include_pad=1)
+    sides = net.node("Concat", batch, count, places, rest, axis=0)
+    y = net.node("Reshape", net.node("Squeeze", y, one), sides, allowzero=1)
+    y = net.node("Add", net.node("Mul", y, net.constant(0.3, np.float32)), net.constant(1.0, np.float32))
+    x = net.node("Div", x, net.node("Pow", y, net.constant(0.75, np.float32)))
+    return net.model(net.conv(x, (5, 7, 3, 3)))
+
+
+NETWORKS = {"residual": residual, "forms": forms, "functions": functions, "normalized": normalized}

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from hard_networks import FLOAT, NETWORKS, packed, traced
-from small_networks import images, integer
+from small_networks import Builder, images, integer
 
 from sepnet.c99.compilers import find_compiler
 from sepnet.c99.host import HostProgram
@@ -52,3 +52,10 @@ def test_damaged_graphs_are_refused_or_traced() -> None:
             trace(PackedModel.of(model.header, bytes(graph), model.payloads))
         except (FormatError, NetworkError) as error:
             assert not re.search("Traceback", str(error)) and isinstance(error, SepnetError)
+
+
+def test_a_normalization_by_negative_numbers_is_refused() -> None:
+    net = Builder()
+    x = net.node("LRN", net.conv("input", (8, 6, 3, 3)), size=3, bias=-1.0)
+    with pytest.raises(NetworkError, match=r"operator LRN .* has no integer form here: size 3, .* bias -1"):
+        trace(net.model(x))

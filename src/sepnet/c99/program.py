@@ -10,7 +10,7 @@ from sepnet.c99.memory import MemoryPlan, plan_memory
 from sepnet.c99.schedule import reach_of
 from sepnet.c99.storage import WIDE_SIGNS, Stored, store
 from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
-from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, sources_of
+from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, ResponseNorm, sources_of
 
 __all__ = ["Part", "Program", "generate"]
 
@@ -138,7 +138,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
 
 
 def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan) -> str:
-    scaling = (Conv, AveragePool, Add, Multiply)
+    scaling = (Conv, AveragePool, Add, Multiply, ResponseNorm)
     long = any(operator.requantize.long for operator in model.operators if isinstance(operator, scaling))
     signs = [
         (operator.weight.shape, form.format % WIDE_SIGNS)

@@ -24,6 +24,7 @@ from sepnet.integer.model import (
     Operator,
     Pad,
     Requantize,
+    ResponseNorm,
     Slice,
 )
 
@@ -80,6 +81,7 @@ _KERNELS: dict[type, str] = {
     AveragePool: "pool_average",
     Add: "add",
     Multiply: "multiply",
+    ResponseNorm: "response",
     Concat: "concat",
     Lookup: "lookup",
     Slice: "slice",
@@ -158,6 +160,13 @@ def detail_of(
         )
     if isinstance(operator, Add | Multiply):
         return "struct rule", _rule(operator.requantize, pool), ""
+    if isinstance(operator, ResponseNorm):
+        table = pool.add(operator.table, 2)
+        return (
+            "struct response",
+            f"{{{_rule(operator.requantize, pool)}, {table}, {operator.shift}, {operator.size // 2}}}",
+            "",
+        )
     if isinstance(operator, Slice):
         starts, steps = operator.starts, operator.steps
         return (

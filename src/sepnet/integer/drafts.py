@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.integer.model import Concat, Gather, MaxPool, Pad, Slice
 
-__all__ = ["Draft", "Function", "Linear", "Mean", "Product", "Sum", "Trace", "sources_of_draft"]
+__all__ = ["Draft", "Function", "Linear", "Mean", "Product", "Response", "Sum", "Trace", "sources_of_draft"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,7 +72,19 @@ class Function:
     clamp: tuple[float, float] | None = None
 
 
-Draft = Linear | Mean | Sum | Product | Function | MaxPool | Concat | Slice | Pad | Gather
+@dataclass(frozen=True)
+class Response:
+    """x / (bias + alpha * mean of x^2 over the `size` channels around)^beta, channels outside being 0."""
+
+    source: str
+    target: str
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+
+
+Draft = Linear | Mean | Sum | Product | Function | Response | MaxPool | Concat | Slice | Pad | Gather
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
-from sepnet.integer.drafts import Draft, Function, Linear, Mean, Product, Sum, Trace, sources_of_draft
+from sepnet.integer.drafts import Draft, Function, Linear, Mean, Product, Response, Sum, Trace, sources_of_draft
 from sepnet.integer.model import (
     Add,
     AveragePool,
@@ -24,10 +24,12 @@ from sepnet.integer.model import (
     Multiply,
     Operator,
     Pad,
+    ResponseNorm,
     Slice,
     Value,
 )
 from sepnet.integer.requantize import requantize
+from sepnet.integer.response import FINEST_FACTOR, factors
 from sepnet.integer.trace import trace
 
 __all__ = ["lower"]
@@ -67,7 +69,7 @@ def _fuse(found: Trace) -> tuple[tuple[Draft, ...], Clamps]:
     for draft in found.drafts:
         if isinstance(draft, Function) and draft.clamp is not None and reads[draft.source] == 1:
             at = place.get(draft.source)
-            if at is not None and isinstance(drafts[at], Linear | Mean | Sum | Product):
+            if at is not None and isinstance(drafts[at], Linear | Mean | Sum | Product | Response):
                 drafts[at] = replace(drafts[at], target=draft.target)
                 low, high = clamps.pop(draft.source, draft.clamp)
                 clamps[draft.target] = max(low, draft.clamp[0]), min(high, draft.clamp[1])
@@ -140,6 +142,8 @@ def _integer(draft: Draft, values: dict[str, Value], clamp: tuple[float, float] 
         return Lookup(draft.source, draft.target, np.array(table, np.uint8))
     if isinstance(draft, Mean):
         return _mean(draft, source, target, clamp)
+    if isinstance(draft, Response):
+        return _response(draft, source, target, clamp)
     ratio = draft.scale * source.scale / target.scale
     weight = draft.weight.reshape(draft.weight.shape[0], -1).astype(np.int64)
     low, high = 255 * np.minimum(weight, 0).sum(axis=1), 255 * np.maximum(weight, 0).sum(axis=1)
@@ -192,3 +196,10 @@ def _mean(draft: Mean, source: Value, target: Value, clamp: tuple[float, float] 
         clamp,
     )
     return AveragePool(draft.source, draft.target, draft.kernel, draft.strides, draft.pads, counts, rule)
+
+
+def _response(draft: Response, source: Value, target: Value, clamp: tuple[float, float] | None) -> ResponseNorm:
+    table, shift, step = factors(draft, source.scale)
+    bound, zero = np.full(1, 255 * FINEST_FACTOR), np.zeros(1, np.int64)
+    rule = requantize(np.array([source.scale * step / target.scale]), zero, np.zeros(1), (-bound, bound), target, clamp)
+    return ResponseNorm(draft.source, draft.target, draft.size, table, shift, rule)

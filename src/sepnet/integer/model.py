@@ -24,6 +24,7 @@ __all__ = [
     "Operator",
     "Pad",
     "Requantize",
+    "ResponseNorm",
     "Slice",
     "Value",
     "sources_of",
@@ -166,6 +167,25 @@ class Multiply:
     requantize: Requantize
 
 
+@dataclass(frozen=True, eq=False)
+class ResponseNorm:
+    """Local response normalization: S is the sum of (q - zero)^2 over the channels around that are inside of the map.
+
+    factor = table[i] + (((table[i + 1] - table[i]) * (S mod 2^shift)) >> shift), i = S >> shift; the sum that
+    `Requantize` takes is (q - zero) * factor, with one multiplier for all channels.
+
+    Attributes:
+        size: channels of a window, odd.
+    """
+
+    source: str
+    target: str
+    size: int
+    table: npt.NDArray[np.int16]
+    shift: int
+    requantize: Requantize
+
+
 @dataclass(frozen=True)
 class Concat:
     """Channels of several values, all of one scale and zero."""
@@ -212,7 +232,7 @@ class Gather:
     order: tuple[int, ...]
 
 
-Operator = Conv | MaxPool | AveragePool | Add | Multiply | Concat | Lookup | Slice | Pad | Gather
+Operator = Conv | MaxPool | AveragePool | Add | Multiply | ResponseNorm | Concat | Lookup | Slice | Pad | Gather
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from sepnet.integer.model import (
     Operator,
     Pad,
     Requantize,
+    ResponseNorm,
     Slice,
     Value,
     sources_of,
@@ -87,6 +88,8 @@ def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> 
         return np.asarray(_windows(source, operator.kernel, operator.strides, operator.pads, 0).max(axis=(4, 5)))
     if isinstance(operator, AveragePool):
         return _averaged(operator, source)
+    if isinstance(operator, ResponseNorm):
+        return _response(operator, source - zero)
     if isinstance(operator, Lookup):
         return np.asarray(operator.table.astype(np.int64)[source])
     if isinstance(operator, Slice):
@@ -141,6 +144,16 @@ def _windows(
     reach = [(side - 1) * gap + 1 for side, gap in zip(kernel, dilations, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
     return windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
+
+
+def _response(norm: ResponseNorm, source: Integers) -> Integers:
+    """Local response normalization of q - zero."""
+    half, table = norm.size // 2, norm.table.astype(np.int64)
+    squares = np.pad(source * source, ((0, 0), (half, half), (0, 0), (0, 0)))
+    total = np.lib.stride_tricks.sliding_window_view(squares, norm.size, axis=1).sum(axis=-1)
+    at, rest = total >> norm.shift, total & ((1 << norm.shift) - 1)
+    factor = table[at] + (((table[at + 1] - table[at]) * rest) >> norm.shift)
+    return requantized(norm.requantize, source * factor)
 
 
 def _averaged(pool: AveragePool, source: Integers) -> Integers:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.packed_model import PackedModel
-from sepnet.integer import arithmetic, arrangement
+from sepnet.integer import arithmetic, arrangement, response
 from sepnet.integer.constants import CONSTANTS, fold
 from sepnet.integer.drafts import Trace
 from sepnet.integer.graph_values import GraphValues, Ref, Shape
@@ -32,7 +32,7 @@ def trace(model: PackedModel, shape: Shape | None = None) -> Trace:
         sides = model.header.input.shape
         shape = (sides[0], sides[1], sides[2])
     values = GraphValues(model, shape)
-    for node in values.graph.nodes:
+    for node in response.collapse(values.graph.nodes, values.graph.outputs, values.known):
         _visit(values, node)
     output = values.known.get(values.graph.outputs[0])
     if not isinstance(output, Ref):
@@ -71,6 +71,7 @@ _OPERATORS: dict[str, Callable[[GraphValues, Node], None]] = {
     "BatchNormalization": arithmetic.norm,
     "MaxPool": arrangement.pool,
     "AveragePool": arrangement.pool,
+    "LRN": response.response,
     "Concat": arrangement.concat,
     "Slice": arrangement.strided,
     "Split": arrangement.split,
