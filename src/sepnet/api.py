@@ -25,7 +25,7 @@ from sepnet.core.registry import require_torch
 from sepnet.core.runtime import Runtime
 from sepnet.core.score import Score
 from sepnet.core.seed import check_seed
-from sepnet.runtimes import REFERENCE, RUNTIMES
+from sepnet.runtimes import REFERENCE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +65,23 @@ class PackedModel(packed_model.PackedModel):
             DataError: its shape does not fit the network.
         """
         return self._runtime(runtime).run(self._floats(batch))
+
+    def runtime(self, name: str, calibrate: Dataset | str | None = None, data_dir: Path | None = None) -> Runtime:
+        """The network made ready for a runtime; its `run` takes batches of float32.
+
+        Args:
+            name: one of docs/runtimes.md.
+            calibrate: what those in integers need: a data set by whose training images they make their scales.
+            data_dir: where named data sets are; default `$SEPNET_DATA`.
+
+        >>> import numpy as np, sepnet
+        >>> engine = sepnet.read("zoo/lenet5-mnist.sepnet").runtime("integer", calibrate="digits")
+        >>> engine.run(np.zeros((2, 1, 28, 28), np.float32)).shape
+        (2, 10)
+        """
+        from sepnet.runtimes.calibrate import ready
+
+        return ready(self, name, None if calibrate is None else _dataset(calibrate, data_dir))
 
     def _floats(self, batch: object) -> npt.NDArray[np.float32]:
         try:
@@ -141,7 +158,7 @@ class PackedModel(packed_model.PackedModel):
 
     @functools.cache  # noqa: B019 (a model lives as long as its session)
     def _runtime(self, name: str) -> Runtime:
-        return RUNTIMES[name](self)
+        return self.runtime(name)
 
     __hash__ = object.__hash__
 

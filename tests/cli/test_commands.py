@@ -239,6 +239,11 @@ def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
         )
         assert default.code == torch.code == 0 and default.json != {} and torch.json != {}, torch.err
         assert wrong.code == 2 and "choices: c99, integer, onnxruntime, openvino, torch" in wrong.error
+    integer = ("--runtime", "integer", "--json")
+    guess = run("run", packed, image, *integer, "--calibrate", "digits")
+    assert guess.code == 0 and set(guess.json[0]) == set(run("run", packed, image, "--json").json[0]), guess.err
+    assert "expected a data set" in run("run", packed, image, *integer).error
+    assert "computes with floats" in run("run", packed, image, "--calibrate", "digits").error
     refused = run("evaluate", "mixed_cnn", "--weights", weights, *DATA, "--runtime", "torch")
     assert refused.code == 2 and "expected a packed file" in refused.error
 

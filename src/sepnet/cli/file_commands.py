@@ -137,6 +137,15 @@ def run(
     ],
     topk: Annotated[int, typer.Option("--topk", metavar="K", parser=integer(1), help="Classes to show an image.")] = 5,
     runtime: RuntimeName = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DATA",
+            help="A data set, as of evaluate --data; the runtimes c99 and integer make their scales by its training images.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
@@ -145,7 +154,12 @@ def run(
     from sepnet.runtimes import REFERENCE
     from sepnet.steps.run import run as step
 
-    predictions = step(read_packed(file), images, topk, runtime or REFERENCE)
+    model, data = read_packed(file), None
+    if calibrate is not None:
+        from sepnet.datasets import load
+
+        data = load(calibrate, data_dir)
+    predictions = step(model, images, topk, runtime or REFERENCE, data)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
 
 

@@ -29,10 +29,7 @@ class Integer(Runtime):
         self, model: PackedModel, threads: int | None = None, images: Iterable[npt.NDArray[np.float32]] | None = None
     ) -> None:
         if images is None:
-            raise UsageError(
-                f"the runtime {self.name} computes in integers, whose scales come from calibration images, and found none; "
-                "expected a data set, as in sepnet evaluate FILE --data DATA"
-            )
+            raise UsageError(f"the runtime {self.name} makes its scales by calibration images, and found none")
         self.model = lower(model, activation_ranges(model, images))
 
     @classmethod

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sepnet.core.dataset import normalize
+from sepnet.core.dataset import Dataset, normalize
 from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.datasets.images import read_image
 from sepnet.runtimes import REFERENCE, RUNTIMES
+from sepnet.runtimes.calibrate import ready
 
 __all__ = ["Guess", "Prediction", "run"]
 
@@ -33,13 +34,26 @@ class Prediction:
     guesses: tuple[Guess, ...]
 
 
-def run(model: PackedModel, images: Sequence[Path], topk: int = 5, runtime: str = REFERENCE) -> tuple[Prediction, ...]:
-    """Classify image files; each is converted and resized to what the network takes."""
+def run(
+    model: PackedModel,
+    images: Sequence[Path],
+    topk: int = 5,
+    runtime: str = REFERENCE,
+    calibrate: Dataset | None = None,
+) -> tuple[Prediction, ...]:
+    """Classify image files; each is converted and resized to what the network takes.
+
+    `calibrate` is what a runtime in integers needs: a data set by whose training images it makes its scales.
+    """
     if topk < 1:
         raise UsageError(f"topk = {topk}; expected 1 or more")
     if not images:
         raise UsageError("no images to classify; give one or more")
-    ready = RUNTIMES[runtime](model)
+    if calibrate is not None and not RUNTIMES[runtime].calibrates:
+        raise UsageError(
+            f"found images to calibrate by and the runtime {runtime}, which computes with floats; expected none"
+        )
+    engine = ready(model, runtime, calibrate)
     wanted = model.header.input
     if wanted is None or not wanted.mean or len(wanted.shape) != 3:
         raise FormatError(
@@ -47,7 +61,7 @@ def run(model: PackedModel, images: Sequence[Path], topk: int = 5, runtime: str 
         )
     shape = (wanted.shape[0], wanted.shape[1], wanted.shape[2])
     pixels = np.stack([read_image(path, shape) for path in images])
-    logits = ready.run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
+    logits = engine.run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
     names = model.header.classes or tuple(map(str, range(logits.shape[-1] if logits.ndim else 0)))
     if logits.shape != (len(images), len(names)) or not np.isfinite(logits).all():
         raise FormatError(
