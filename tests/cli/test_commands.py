@@ -238,7 +238,7 @@ def test_runtimes(run: Any, packed: Path, weights: Path, image: Path) -> None:
             run(*command, "--json", *options) for options in ([], ["--runtime", "torch"], ["--runtime", "x"])
         )
         assert default.code == torch.code == 0 and default.json != {} and torch.json != {}, torch.err
-        assert wrong.code == 2 and "choices: c99, integer, onnxruntime, openvino, torch" in wrong.error
+        assert wrong.code == 2 and "choices: c99, integer, litert, onnxruntime, openvino, torch" in wrong.error
     integer = ("--runtime", "integer", "--json")
     guess = run("run", packed, image, *integer, "--calibrate", "digits")
     assert guess.code == 0 and set(guess.json[0]) == set(run("run", packed, image, "--json").json[0]), guess.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from sepnet.runtimes import RUNTIMES
 
 TOLERANCE = 1e-4  # of the largest output
 ZOO = Path(__file__).parents[2] / "zoo"
+ONE_AT_A_TIME = ["litert"]
+"""Given the examples of a batch one after the other; they refuse networks that need the whole batch."""
 OTHERS = [name for name in RUNTIMES if name not in ("onnxruntime", "integer", "c99")]
 INTEGERS = ["integer", "c99"]
 
@@ -43,6 +46,10 @@ def assert_same(name: str, model: PackedModel, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_outputs_of_the_hard_networks(name: str, network: str) -> None:
     ready = traced(network)
+    if name in ONE_AT_A_TIME and network == "norms without":
+        with pytest.raises(FormatError, match="depend on the others of its batch"):
+            made(name, packed(ready, FLOAT, ("dense",)))
+        return
     assert_same(name, packed(ready, FLOAT, ("dense",)), ready[2])
 
 
@@ -61,6 +68,13 @@ def test_what_does_not_fit_is_one_line(name: str) -> None:
         ready.run(np.zeros((1, 3, 4, 4), np.float32))
     with pytest.raises(FormatError):
         made(name, PackedModel.of(Header("nothing", 0, (), InputSpec((1, 4, 4))), b"\xff\xff", ()))
+
+
+@pytest.mark.parametrize("name, module", [("openvino", "openvino"), ("litert", "litert_torch")])
+def test_a_missing_package_is_a_hint(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"the runtime {name} needs {module}.* pip install 'sepnet\[{name}\]'"):
+        RUNTIMES[name](PackedModel.read(ZOO / "lenet5-mnist.sepnet"))
 
 
 def test_those_in_integers_are_equal_and_near_the_reference() -> None:

@@ -76,7 +76,7 @@ RuntimeName = Annotated[
     typer.Option(
         "--runtime",
         metavar="NAME",
-        help="What runs the packed file: onnxruntime (default), torch (extra torch), openvino (extra openvino); c99 (needs a C compiler), integer; see docs/runtimes.md.",
+        help="What runs the packed file: onnxruntime (default), torch (extra torch), openvino (extra openvino), litert (extra litert); c99 (needs a C compiler), integer; see docs/runtimes.md.",
     ),
 ]
 Best = Annotated[

@@ -24,7 +24,7 @@ def bench(
         typer.Option(
             "--runtime",
             metavar="NAMES",
-            help="What runs the packed file: onnxruntime, torch, openvino, c99, integer; several by commas.",
+            help="What runs the packed file: onnxruntime, torch, openvino, litert, c99, integer; several by commas.",
         ),
     ] = "onnxruntime",
     against: Annotated[

@@ -11,6 +11,7 @@ RUNTIMES: Shelf[type[Runtime]] = Shelf(
         "onnxruntime": "sepnet.runtimes.onnxruntime:OnnxRuntime",
         "torch": "sepnet.runtimes.torch:TorchRuntime",
         "openvino": "sepnet.runtimes.openvino:OpenVino",
+        "litert": "sepnet.runtimes.litert:LiteRt",
         "integer": "sepnet.runtimes.integer:Integer",
         "c99": "sepnet.runtimes.c99:C99Runtime",
     },

@@ -1,0 +1,85 @@
+"""A packed file as a torch program for a fixed batch, and what all converters need besides."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sepnet.core.errors import NetworkError
+from sepnet.core.packed_model import PackedModel
+from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.packing.torch_graph import TorchGraph
+
+__all__ = ["Program", "quiet", "trace"]
+
+TOLERANCE = 1e-3
+"""Of the largest output: far above the rounding of sums, below what another batch does to statistics over it."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`module` takes float32 of `shape`, whose first number is the batch, and is of ATen operators alone."""
+
+    module: torch.fx.GraphModule
+    shape: tuple[int, ...]
+
+    @property
+    def example(self) -> tuple[torch.Tensor]:
+        """What converters trace it with."""
+        return (torch.zeros(self.shape),)
+
+
+def trace(model: PackedModel) -> Program:
+    """For a batch of one example, or of as many as the graph is fixed to.
+
+    Raises:
+        FormatError: no graph, or one with operators that have no torch function.
+        NetworkError: no known input shape, what depends on its values, or outputs that depend on what else is in a batch.
+    """
+    graph, wanted = OnnxGraph.decode(model.graph), model.header.input
+    sides = tuple(wanted.shape) if wanted else graph.input_shape[1:]
+    batch = (graph.input_shape[:1] or (None,))[0] or 0
+    if not sides or not all(sides):
+        raise NetworkError(
+            f"the file does not say what shape its input has (found {[*sides]}); a converter must know it"
+        )
+    function, shape = TorchGraph(model), (batch or 1, *(int(side or 0) for side in sides))
+    try:
+        if not batch:
+            _check_alone(function, shape)
+        return Program(function.traced(shape), shape)
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise NetworkError(f"the graph cannot be traced in torch for input of shape {[*shape]}: {reason}") from error
+
+
+def _check_alone(function: TorchGraph, shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    two = torch.from_numpy(random.standard_normal((2, *shape[1:])).astype(np.float32))
+    together, alone = function(two), torch.cat([function(two[:1]), function(two[1:])])
+    if together.shape != alone.shape or (together - alone).abs().max() > TOLERANCE * together.abs().max():
+        raise NetworkError(
+            "the outputs of an example depend on the others of its batch (batch normalization without running statistics does "
+            "that); a file for one example at a time cannot compute them"
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries print, from C++ too, off this process's output."""
+    with tempfile.TemporaryFile() as nowhere:
+        kept = [os.dup(each) for each in (1, 2)]
+        try:
+            for each in (1, 2):
+                os.dup2(nowhere.fileno(), each)
+            yield
+        finally:
+            for each, before in zip((1, 2), kept, strict=True):
+                os.dup2(before, each)
+                os.close(before)
