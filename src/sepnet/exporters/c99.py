@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,24 +12,22 @@ import numpy.typing as npt
 from sepnet.c99.compilers import TARGETS, find_compiler, measure
 from sepnet.c99.host import HostProgram
 from sepnet.c99.program import Program, generate
-from sepnet.core.dataset import normalize
 from sepnet.core.errors import NetworkError, UsageError
-from sepnet.core.exporter import Check, Exporter, ExportReport, ExportRow, Material
+from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material
 from sepnet.core.files import write_folder
 from sepnet.core.packed_model import PackedModel
+from sepnet.exporters.comparison import compare
 from sepnet.integer.lower import lower
 from sepnet.integer.model import IntegerModel
 from sepnet.integer.reference import run, run_floats
 from sepnet.integer.trace import trace
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.activation_ranges import Method, Range
-from sepnet.runtimes.measure import score_function
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
 __all__ = ["C99"]
 
 Floats = npt.NDArray[np.float32]
-CHECKED = 8
 
 
 class C99(Exporter, frozen=True):
@@ -64,7 +61,7 @@ class C99(Exporter, frozen=True):
         whole = lower(model, ranges)
         program = generate(whole)
         compute, remark = _checked(whole, program)
-        check = _compare(model, compute, material)
+        check = compare(model, OnnxRuntime(model), compute, 0, material)
         write_folder(path, {name: text.encode() for name, text in program.files.items()})
         rows = tuple(ExportRow(part.name, part.shape, part.how, part.bytes) for part in program.parts)
         return ExportReport(rows, program.weight_bytes, check, methods, (*_remarks(program), remark))
@@ -94,21 +91,3 @@ def _remarks(program: Program) -> tuple[str, ...]:
                 f"{target.tools}gcc -Os for {target.name}: {sizes.code:,} bytes of code, {flash:,} bytes of flash in all"
             )
     return (*found, "uint8 activations, sums of 32 bits, no floats: the same on every processor; weights stay packed")
-
-
-def _compare(model: PackedModel, compute: Callable[[Floats], Floats], material: Material) -> Check:
-    """The program beside the packed file."""
-    assert material.calibrate is not None
-    data, wanted, runtime = material.test or material.calibrate.data, model.header.input, OnnxRuntime(model)
-    split = data.test if material.test else data.train
-    mean, std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
-    inputs = normalize(split.images[:CHECKED], mean, std)
-    expected, found = runtime.run(inputs), compute(inputs)
-    check = Check(len(inputs), data.name, float(np.abs(found - expected).max()), float(np.abs(expected).max()))
-    if material.test is None:
-        return check
-    return replace(
-        check,
-        packed=score_function(runtime.run, material.test, wanted, material.progress),
-        exported=score_function(compute, material.test, wanted, material.progress),
-    )

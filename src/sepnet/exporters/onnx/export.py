@@ -5,29 +5,26 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.dataset import normalize
 from sepnet.core.errors import NetworkError, UsageError
-from sepnet.core.exporter import Check, Exporter, ExportReport, Material, MethodRow
+from sepnet.core.exporter import Exporter, ExportReport, Material, MethodRow
 from sepnet.core.files import replacing
 from sepnet.core.packed_model import PackedModel
+from sepnet.exporters.comparison import compare
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.activation_ranges import Method, Range
-from sepnet.runtimes.measure import score_function
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
 
 __all__ = ["Onnx"]
 
 Floats = npt.NDArray[np.float32]
-CHECKED = 8
 FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
 UINT8 = "uint8 activations and int8 weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
 PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
@@ -66,7 +63,8 @@ class Onnx(Exporter, frozen=True):
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
-            check = _compare(model, runtime, network.batch, temporary, material)
+            probe = Probe(os.fspath(temporary))
+            check = compare(model, runtime, lambda batch: probe.run(batch)[0], network.batch, material)
         if check is None:
             remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
         return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)))
@@ -93,28 +91,3 @@ def _checked(data: bytes) -> str:
     except Exception as error:  # onnx's exceptions share no base but Exception
         raise NetworkError(f"onnx.checker refuses the file: {' '.join(str(error).split())[:300]}") from error
     return "onnx.checker takes the file"
-
-
-def _compare(model: PackedModel, runtime: OnnxRuntime, batch: int, path: Path, material: Material) -> Check | None:
-    """The file in ONNX Runtime beside the packed one: on images, or on noise where there are none."""
-    wanted, probe = model.header.input, Probe(os.fspath(path))
-    data = material.test or (material.calibrate.data if material.calibrate else None)
-    if data is not None:
-        split = data.test if material.test else data.train
-        mean, std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
-        inputs, where = normalize(split.images[: batch or CHECKED], mean, std), data.name
-    elif wanted is not None:
-        random = np.random.default_rng(0)
-        inputs, where = random.standard_normal((batch or CHECKED, *wanted.shape)).astype(np.float32), "normal noise"
-    else:
-        return None
-    expected, found = runtime.run(inputs), probe.run(inputs)[0]
-    check = Check(len(inputs), where, float(np.abs(found - expected).max()), float(np.abs(expected).max()))
-    if material.test is None:
-        return check
-    packed = score_function(runtime.run, material.test, wanted, material.progress)
-    return replace(
-        check,
-        packed=packed,
-        exported=score_function(lambda batch: probe.run(batch)[0], material.test, wanted, material.progress),
-    )
