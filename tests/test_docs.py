@@ -2,12 +2,13 @@
 
 Blocks of one file run in order in one new folder.  `sh` blocks run as written, but every `sepnet train` and `sepnet
 compress` gets `--epochs 1`, and so does `epochs=N` in `python` blocks, which share their variables; lines that install, build
-or fetch are left out.  A block with `file=NAME` after its language is written to NAME; other `toml` blocks must be recipes.
-A block after the line `<!-- not run -->` is left out.
+or fetch are left out, and so are those that need a converter that is not installed.  A block with `file=NAME` after its
+language is written to NAME; other `toml` blocks must be recipes.  A block after the line `<!-- not run -->` is left out.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -41,6 +42,7 @@ LEFT_OUT = (
     "source",
     "cd",
 )
+CONVERTERS = {"--to tflite": "litert_torch", "--to executorch": "executorch"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def run_sh(text: str, where: str) -> None:
     """`sepnet` runs in this process, which has torch already; anything else in a shell."""
     for command in commands(text):
         words = shlex.split(command, comments=True)
+        if any(option in command and not importlib.util.find_spec(CONVERTERS[option]) for option in CONVERTERS):
+            continue
         if re.search(r"--data[ =]mnist", command) and not os.environ.get("SEPNET_DATA"):
             pytest.skip(f"{where}: {command} needs SEPNET_DATA")
         if words[0] == "sepnet" and not set("|><;&$`*") & set(command):

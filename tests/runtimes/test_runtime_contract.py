@@ -19,7 +19,7 @@ from sepnet.runtimes import RUNTIMES
 TOLERANCE = 1e-4  # of the largest output
 ZOO = Path(__file__).parents[2] / "zoo"
 ONE_AT_A_TIME = ["litert"]
-"""Given the examples of a batch one after the other; they refuse networks that need the whole batch."""
+"""Converted, which takes seconds, for one example; they refuse networks that need the whole batch."""
 OTHERS = [name for name in RUNTIMES if name not in ("onnxruntime", "integer", "c99")]
 INTEGERS = ["integer", "c99"]
 
@@ -43,7 +43,9 @@ def assert_same(name: str, model: PackedModel, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("network", ["lenet5", *NETWORKS])
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in ONE_AT_A_TIME else []) for name in OTHERS]
+)
 def test_outputs_of_the_hard_networks(name: str, network: str) -> None:
     ready = traced(network)
     if name in ONE_AT_A_TIME and network == "norms without":

@@ -1,4 +1,4 @@
-"""The command export.  It needs no torch.
+"""The command export.  It needs no torch, but for the formats whose converters do.
 
 Steps are imported when their command runs, so that `--help` is quick.
 """
@@ -22,14 +22,19 @@ __all__ = ["export"]
 @command("sepnet export lenet5.sepnet --to onnx -o lenet5.onnx --calibrate digits --data digits")
 def export(
     file: File,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, safetensors or c99, see docs/export.md.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="FORMAT", help="onnx, tflite, executorch, safetensors or c99, see docs/export.md."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="What to write; a folder for c99.")],
     form: Annotated[
         str | None,
         typer.Option(
             "--form",
             metavar="FORM",
-            help="Of onnx: float; int8 (weights and activations, needs --calibrate); packed, the default: weights unpack themselves when the file is loaded, activations float32, or uint8 with --calibrate.",
+            help="Of onnx: float; int8 (weights and activations, needs --calibrate); packed, the default: weights unpack themselves when the file is loaded, activations float32, or uint8 with --calibrate. Of tflite and executorch: float, the default; int8, needs --calibrate.",
         ),
     ] = None,
     calibrate: Annotated[

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.converters.program import quiet, trace
+from sepnet.converters.program import Program, trace
+from sepnet.converters.quiet import quiet
 from sepnet.core.errors import MissingExtraError, NetworkError
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["quantized", "require", "tflite"]
+__all__ = ["convert", "require"]
+
+Floats = npt.NDArray[np.float32]
 
 
 def require(what: str) -> None:
@@ -26,36 +28,49 @@ def require(what: str) -> None:
         raise MissingExtraError(what, str(error.name), "litert") from error
 
 
-def tflite(model: PackedModel) -> bytes:
-    """A .tflite file with float32 weights inside, for one example (or as many as the graph is fixed to), layout as packed.
+def convert(model: PackedModel, batches: Iterable[Floats] | None = None) -> bytes:
+    """A .tflite file with the weights inside, for one example (or as many as the graph is fixed to), layout as packed.
+
+    Args:
+        model: the packed file.
+        batches: None gives float32 weights; images give int8 weights, a scale a filter, and int8 activations that span what
+            they show.  It takes and gives float32.
 
     Raises `FormatError` and `NetworkError`, see `sepnet.converters.program.trace`; `NetworkError` when the converter refuses.
     """
-    import litert_torch
-
     program = trace(model)
     try:
-        with quiet(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "made.tflite"
-            litert_torch.convert(program.module, program.example).export(str(path))
-            return path.read_bytes()
+        with quiet():
+            made = _converted(program)
+            if batches is None:
+                return made
+            size = program.shape[0]
+            return _quantized(
+                made, [{"args_0": batch[at : at + size]} for batch in batches for at in range(0, len(batch), size)]
+            )
     except Exception as error:  # the converter raises almost anything
         raise NetworkError(f"litert-torch refuses the network: {' '.join(str(error).split())[:300]}") from error
 
 
-def quantized(made: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes:
-    """The file with int8 weights, a scale a filter, and int8 activations that span what the batches show; float32 in and out."""
-    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
+def _converted(program: Program) -> bytes:
+    import litert_torch
 
-    def examples() -> Iterable[dict[str, Any]]:
-        return ({"args_0": image[None]} for batch in batches for image in batch)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.tflite"
+        litert_torch.convert(program.module, program.example).export(str(path))
+        return path.read_bytes()
 
-    try:
-        with quiet():
-            job = quantizer.Quantizer(bytearray(made), recipe.static_wi8_ai8())
-            for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-                job.update_quantization_recipe(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
-            result = job.quantize(job.calibrate({"serving_default": examples()}, num_threads=1))
-    except Exception as error:  # the same
-        raise NetworkError(f"ai-edge-quantizer refuses the network: {' '.join(str(error).split())[:300]}") from error
-    return bytes(result.quantized_model)
+
+def _quantized(made: bytes, given: Sequence[Mapping[str, Floats]]) -> bytes:
+    """Ranges are those of all examples; by default the quantizer would take a moving average, which clips much."""
+    from ai_edge_quantizer import algorithm_manager, calibrator, qtyping, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    rules, ends = recipe_manager.RecipeManager(), qtyping.TFLOperationName
+    rules.load_quantization_recipe(recipe.static_wi8_ai8())
+    for end in (ends.INPUT, ends.OUTPUT):
+        rules.add_quantization_config(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+    watching = calibrator.Calibrator(made, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    watching.calibrate({"serving_default": given}, rules)
+    job = quantizer.Quantizer(bytearray(made), rules.get_quantization_recipe())
+    return bytes(job.quantize(watching.get_model_qsvs()).quantized_model)

@@ -1,11 +1,7 @@
-"""A packed file as a torch program for a fixed batch, and what all converters need besides."""
+"""A packed file as a torch program for a fixed batch, as converters take it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +12,7 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.torch_graph import TorchGraph
 
-__all__ = ["Program", "quiet", "trace"]
+__all__ = ["Program", "trace"]
 
 TOLERANCE = 1e-3
 """Of the largest output: far above the rounding of sums, below what another batch does to statistics over it."""
@@ -68,18 +64,3 @@ def _check_alone(function: TorchGraph, shape: tuple[int, ...]) -> None:
             "the outputs of an example depend on the others of its batch (batch normalization without running statistics does "
             "that); a file for one example at a time cannot compute them"
         )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what libraries print, from C++ too, off this process's output."""
-    with tempfile.TemporaryFile() as nowhere:
-        kept = [os.dup(each) for each in (1, 2)]
-        try:
-            for each in (1, 2):
-                os.dup2(nowhere.fileno(), each)
-            yield
-        finally:
-            for each, before in zip((1, 2), kept, strict=True):
-                os.dup2(before, each)
-                os.close(before)

@@ -9,7 +9,9 @@ EXPORTERS: Shelf[type[Exporter]] = Shelf(
     "format",
     {
         "c99": "sepnet.exporters.c99:C99",
+        "executorch": "sepnet.exporters.executorch:ExecuTorch",
         "onnx": "sepnet.exporters.onnx.export:Onnx",
         "safetensors": "sepnet.exporters.safetensors:Safetensors",
+        "tflite": "sepnet.exporters.tflite:Tflite",
     },
 )

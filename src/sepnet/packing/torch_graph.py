@@ -46,7 +46,6 @@ class TorchGraph:
         ]
         self._input, self._output = graph.input[0].name, graph.output[0].name
 
-    @torch.no_grad()
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         values = {**self._constants, self._input: batch}
         for step in self._steps:
@@ -59,10 +58,8 @@ class TorchGraph:
         example = torch.zeros(*shape)
         module = make_fx(self._fixed(example), pre_dispatch=True)(example)
         module.graph.eliminate_dead_code()
-        module.recompile()
-        return module.eval()
+        return torch.fx.GraphModule(module, module.graph).eval()  # with the constants that are still read
 
-    @torch.no_grad()
     def _fixed(self, example: torch.Tensor) -> TorchGraph:
         fixed = object.__new__(TorchGraph)
         fixed._constants, fixed._steps = dict(self._constants), []

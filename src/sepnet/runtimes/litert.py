@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.converters.quiet import quiet
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
@@ -26,14 +27,13 @@ class TfliteFile:
         except ImportError as error:
             raise MissingExtraError("running a .tflite file", "ai-edge-litert", "litert") from error
         try:
-            self._interpreter = Interpreter(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with quiet():
+                self._interpreter = Interpreter(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise NetworkError(f"LiteRT refuses the file: {' '.join(str(error).split())[:300]}") from error
-        (self._input,), (self._output, *_) = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output, *_) = self._interpreter.get_output_details()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,12 +69,12 @@ class LiteRt(Runtime):
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         try:
-            from sepnet.converters.litert import require, tflite
+            from sepnet.converters.litert import convert, require
         except ImportError as error:
             raise MissingExtraError("the runtime litert", str(error.name), "litert") from error
         require("the runtime litert")
         try:
-            self._file = TfliteFile(tflite(model), threads)
+            self._file = TfliteFile(convert(model), threads)
         except NetworkError as error:
             raise FormatError(f"the runtime litert cannot be made: {error}") from error
 
