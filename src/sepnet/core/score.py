@@ -24,17 +24,19 @@ class Score:
 def score_batches(batches: Iterable[tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]]) -> Score:
     """Score from (logits (n, classes), labels (n,)) batches.
 
-    An example counts for top-k when fewer than k classes have a larger logit; NaN logits are always wrong.
+    An example counts for top-k when fewer than k classes come before its own: those of a larger logit, and of equal ones
+    (which outputs of 8 bits often are) those of a lower index.  NaN logits are always wrong.
 
-    >>> score_batches([(np.float32([[2.0, 1.0], [2.0, 1.0]]), np.array([0, 1]))]).top1
-    0.5
+    >>> score_batches([(np.float32([[2.0, 1.0], [2.0, 1.0], [1.0, 1.0]]), np.array([0, 1, 1]))]).top1
+    0.3333333333333333
     """
     count = first = fifth = 0
     loss = 0.0
     for logits, labels in batches:
         numbers = np.asarray(logits, np.float64)
         own = numbers[np.arange(len(labels)), labels]
-        better = np.where(np.isnan(own), 5, (~(numbers <= own[:, None])).sum(axis=1))
+        ties = (numbers == own[:, None]) & (np.arange(numbers.shape[1]) < np.asarray(labels)[:, None])
+        better = np.where(np.isnan(own), 5, (ties | ~(numbers <= own[:, None])).sum(axis=1))
         count += len(labels)
         first += int((better < 1).sum())
         fifth += int((better < 5).sum())

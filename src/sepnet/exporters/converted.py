@@ -30,7 +30,6 @@ Load = Callable[[bytes, int], Run]
 """From a file, and how many examples it takes at once, to what runs it."""
 FLOAT = "float32 weights: the size of the float network; --form int8 --calibrate DATA makes it about a quarter"
 INT8 = "int8 weights, a scale a filter, and int8 activations; float32 in and out"
-TIES = "outputs have 256 levels, so the largest can be equal; top-1 here counts such an example as right, which argmax may not"
 ONE = "takes {} at once, in the layout of the packed file: channels before height and width"
 
 
@@ -83,7 +82,7 @@ class Converted(Exporter, frozen=True):
         rows = self.rows(data)
         write_bytes(path, data)
         remarks = (
-            *((INT8, TIES) if calibration else (FLOAT,)),
+            INT8 if calibration else FLOAT,
             ONE.format(f"{fixed} examples" if fixed else "one example"),
         )
         return ExportReport(rows, len(data), check, methods, remarks)
