@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sepnet.core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Library"]
 
