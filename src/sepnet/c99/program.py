@@ -14,6 +14,9 @@ from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply,
 
 __all__ = ["Part", "Program", "generate"]
 
+LANES = ("lanes", "lanes_avx512", "lanes_avx2", "lanes_neon", "lanes_portable")
+"""Files with what vectors do on each processor, which compilers choose from."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -43,7 +46,7 @@ class Program:
 
 
 def generate(model: IntegerModel, lanes: bool = False) -> Program:
-    """The program of an integer model; `lanes` lays weights out for processors with vectors of 16 words.
+    """The program of an integer model; `lanes` is for processors with vectors and much memory.
 
     Raises `NetworkError` for a layer with a side or a step that its tables cannot hold.
     """
@@ -126,7 +129,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     parts += [f"#define MODEL_LANES {used.index('conv_lanes')}\n"] if "conv_lanes" in used else []
     parts.append(_maps(model, plan))
     parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
-    parts += [_text("lanes.c")] if "conv_lanes" in used else []
+    parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
     parts += [_text(f"{name}.c") for name in used]
     parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
     parts += [

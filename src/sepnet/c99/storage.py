@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.integer.model import Conv
 
-__all__ = ["WIDE_SIGNS", "Stored", "lanes_run", "merge_groups", "store"]
+__all__ = ["UNPACKED", "WIDE_SIGNS", "Stored", "lanes_run", "merge_groups", "store"]
 
 Integers = npt.NDArray[np.int64]
 LEAST_SIGNS = 16
@@ -18,7 +18,8 @@ LEAST_SIGNS = 16
 MOST_LOOKUPS, MOST_NUMBERS = 64, 257
 """Sums of four unsigned 8-bit numbers, and single ones, that 16 bits hold, whatever they are: 64 * 1020, 257 * 255 < 2**16."""
 WIDE_SIGNS = 128
-LANES = 64
+LANES, UNPACKED = 64, 128
+"""Weights of 16 filters for four numbers, and the bytes that these take at most when they are computed with."""
 MOST_TABLE_GROUPS = 16
 
 

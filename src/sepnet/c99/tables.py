@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.c99.memory import MemoryPlan
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import WIDE_SIGNS, Stored, lanes_run
+from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run
 from sepnet.core.errors import NetworkError
 from sepnet.integer.model import (
     Add,
@@ -127,10 +127,11 @@ def scratch_of(operator: Operator, stored: Stored | None, model: IntegerModel) -
         words += half + columns + each * half + 16 * (stored.format % WIDE_SIGNS) * columns + 2 * half * (1 + kept)
         return 4 * words, 4 * words
     if stored.kind == "lanes":
-        offsets = 4 * (operator.weight[0].size // lanes_run(operator)) * -(-lanes_run(operator) // 4)
+        fours = operator.weight[0].size // lanes_run(operator) * -(-lanes_run(operator) // 4)
+        tables = 64 + -(-fours // 16) * 64 + 2 * fours * UNPACKED
         rows = (model.values[operator.target].shape[1] - 1) * operator.strides[0] + reach_of(operator).reach + 1
         copy = rows * _padded(operator, model) * model.values[operator.source].shape[0] + 4
-        return (offsets + (0 if _direct(operator, stored, model) else copy),) * 2
+        return (tables + (0 if _direct(operator, stored, model) else copy),) * 2
     if stored.kind == "depthwise":
         return 4 * filters, 4 * filters
     if stored.kind == "dense":

@@ -19,6 +19,7 @@ static void scale_each(const struct map *target, const struct rule *rule, int fi
 struct field {
     const uint8_t *at;
     const int32_t *offsets;
+    uint8_t *unpacked;
     int pitch, words;
 };
 
@@ -73,22 +74,55 @@ INLINE void sum_lanes(const struct field *field, const uint8_t *const *from, int
 #undef END
 }
 
+/* Functions of their own, called by their address, so that the registers are free for the sums. */
 typedef void sum_function(const struct field *field, const uint8_t *const *from, int hop, const uint8_t *weights, lanes sums[2][PLACES]);
 
-/* Functions of their own, called by their address, so that the registers are free for the sums. */
 #define SUM(name, bytes, blocks) \
     static void name(const struct field *field, const uint8_t *const *from, int hop, const uint8_t *weights, lanes sums[2][PLACES]) \
     { \
         sum_lanes(field, from, hop, weights, bytes, blocks, sums); \
     }
-SUM(sum_signs, 8, 1)
-SUM(sum_signs_twice, 8, 2)
-SUM(sum_bytes, 64, 1)
-SUM(sum_bytes_twice, 64, 2)
+SUM(sum_two_places, UNPACKED, 1)
+SUM(sum_two_blocks, UNPACKED, 2)
+#if UNPACKED == 8
+SUM(sum_two_places_of_bytes, 64, 1)
+SUM(sum_two_blocks_of_bytes, 64, 2)
+
+static sum_function *sum_of(int blocks, int bytes)
+{
+    if (bytes == 8)
+        return blocks == 2 ? sum_two_blocks : sum_two_places;
+    return blocks == 2 ? sum_two_blocks_of_bytes : sum_two_places_of_bytes;
+}
+
+static const uint8_t *unpack(const struct field *field, const uint8_t *weights, int bytes, int blocks)
+{
+    (void)field, (void)bytes, (void)blocks;
+    return weights;
+}
+#else
+static sum_function *sum_of(int blocks, int bytes)
+{
+    (void)bytes;
+    return blocks == 2 ? sum_two_blocks : sum_two_places;
+}
+
+/* The weights of one or two blocks of 16 filters as they are summed up with. */
+static const uint8_t *unpack(const struct field *field, const uint8_t *weights, int bytes, int blocks)
+{
+    int word;
+
+    if (bytes == UNPACKED)
+        return weights;
+    for (word = 0; word < blocks * field->words; word++)
+        unpack_at(field->unpacked + word * UNPACKED, weights + word * bytes, bytes);
+    return field->unpacked;
+}
+#endif
 #undef SUM
 
 /* Filters `filter` on, one or two blocks of 16 of which `last` are filters, at all places of the map. */
-static void filter_lanes(const struct operation *step, const struct field *field, int filter, int last, const uint8_t *weights, sum_function *sum, int blocks)
+static void filter_lanes(const struct operation *step, const struct field *field, int filter, int last, const uint8_t *weights, int blocks)
 {
     const struct conv *conv = step->detail;
     const struct map *target = &maps[step->target];
@@ -96,8 +130,10 @@ static void filter_lanes(const struct operation *step, const struct field *field
     int columns = blocks == 1 && target->width % 2 == 0 ? 2 : 1, aside = blocks == 2 ? 16 * target->bytes : pixel, at, place, other, x = 0;
     const uint8_t *row = field->at;
     uint8_t *out = row_of(target, 0) + filter * target->bytes;
+    sum_function *sum = sum_of(blocks, conv->format);
     struct scale scale[2];
 
+    weights = unpack(field, weights, conv->format, blocks);
     scale[0] = scale_of(&conv->rule, filter, last < 16 ? last : 16);
     scale[1] = blocks == 2 ? scale_of(&conv->rule, filter + 16, last < 32 ? last - 16 : 16) : scale[0];
     for (at = 0; at < count; at += PLACES * columns) {
@@ -128,21 +164,20 @@ static void conv_lanes(const struct operation *step)
     int pixel = maps[step->source].channels, channels = pixel / conv->groups, filters = maps[step->target].channels / conv->groups;
     int whole = conv->groups == 1 && conv->right == 1, run = whole ? conv->width * channels : channels;
     int taps = whole ? 1 : conv->width, words = (run + 3) / 4, part, first, at;
-    int32_t *offsets = (int32_t *)(void *)(arena.bytes + conv->scratch);
-    struct field field = {0, offsets, (conv->direct ? maps[step->source].width : conv->padded) * pixel, conv->height * taps * words};
-    int size = field.words * conv->format;
+    uint8_t *scratch = arena.bytes + conv->scratch + (-(uintptr_t)(arena.bytes + conv->scratch) & 63);
+    int32_t *offsets = (int32_t *)(void *)scratch;
+    struct field field = {0, offsets, 0, (conv->direct ? maps[step->source].width : conv->padded) * pixel, conv->height * taps * words};
     const uint8_t *weights = conv->weights;
 
     for (at = 0; at < field.words; at++)
         offsets[at] = at / words / taps * conv->down * field.pitch + at / words % taps * conv->right * pixel + at % words * 4;
-    field.at = conv->direct ? row_of(&maps[step->source], 0) : with_margins(step, (uint8_t *)(offsets + field.words));
+    field.unpacked = scratch + (field.words + 15) / 16 * 64;
+    field.at = conv->direct ? row_of(&maps[step->source], 0) : with_margins(step, field.unpacked + 2 * field.words * UNPACKED);
     for (part = 0; part < conv->groups; part++, field.at += channels)
         for (first = 0; first < filters; first += 32) {
-            int filter = part * filters + first, last = filters - first;
+            int last = filters - first, blocks = last > 16 ? 2 : 1;
 
-            if (last > 16)
-                filter_lanes(step, &field, filter, last, weights, conv->format == 8 ? sum_signs_twice : sum_bytes_twice, 2), weights += 2 * size;
-            else
-                filter_lanes(step, &field, filter, last, weights, conv->format == 8 ? sum_signs : sum_bytes, 1), weights += size;
+            filter_lanes(step, &field, part * filters + first, last, weights, blocks);
+            weights += blocks * field.words * conv->format;
         }
 }

@@ -1,13 +1,4 @@
-#if defined(__thumb__)
-static void keep_largest(uint8_t *out, const uint8_t *in, int count)
-{
-    int at;
-
-    for (at = 0; at < count; at++)
-        if (in[at] > out[at])
-            out[at] = in[at];
-}
-#else
+#if !defined(__thumb__)
 static void keep_largest(uint8_t *restrict out, const uint8_t *restrict in, int count)
 {
     int at;
@@ -35,7 +26,15 @@ static void pool_max(const struct operation *step, int row)
 
                 if (column < 0 || column >= source->width)
                     continue;
+#if defined(__thumb__)
+                int channel;
+
+                for (channel = 0; channel < channels; channel++)
+                    if (in[column * channels + channel] > out[x * channels + channel])
+                        out[x * channels + channel] = in[column * channels + channel];
+#else
                 keep_largest(out + x * channels, in + column * channels, channels);
+#endif
             }
     }
 }
