@@ -74,6 +74,31 @@ def test_equals_the_reference_however_compiled(name: str, lanes: bool, flags: st
     assert_equal(name, tmp_path, flags, lanes)
 
 
+def random_convolutions(seed: int) -> PackedModel:
+    """Three of random shape; the last gives 16-bit numbers."""
+    net, random = Builder(seed), np.random.default_rng(seed)
+    x, channels = "input", 6
+    for last in (False, False, True):
+        groups = int(random.choice([each for each in (1, 2, 3, 4, 5, 8) if channels % each == 0]))
+        filters = groups * int(random.integers(1, 45 // groups + 1))
+        shape = (filters, channels // groups, *(int(side) for side in random.integers(1, 4, 2)))
+        stride, dilation, pad = (int(each) for each in random.integers(1, 3, 3))
+        form = str(random.choice(["sign", "integer", "sparse"]))
+        x = net.conv(x, shape, form, pad=pad, group=groups, strides=[stride, 3 - stride], dilations=[1, dilation])
+        x, channels = x if last else net.node("Relu", x), filters
+    return net.model(x)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["-O1 -march=native", SANITIZED])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_convolutions_by_vectors(seed: int, flags: str, tmp_path: Path) -> None:
+    model = integer(random_convolutions(seed))
+    q = quantize(model.values[model.input], images(2))
+    assert demo(model, q, tmp_path, flags, True) == run(model, q).reshape(len(q), -1).tolist()
+
+
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.skipif("avx2" not in CPU, reason="needs a processor with AVX2")

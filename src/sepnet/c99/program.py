@@ -140,7 +140,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     if max(plan.segments) > 1:
         parts.append(f"static const uint8_t segments[] = {{{', '.join(map(str, plan.segments))}}};\n")
     by_row = [(at, name) for at, name in enumerate(used) if name != "conv_lanes"]
-    cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in by_row)
+    cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in by_row) or "    default: (void)row;\n"
     end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
     parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)

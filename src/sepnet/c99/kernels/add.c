@@ -1,4 +1,4 @@
-#if defined(__AVX512BW__)
+#if defined(__AVX512BW__) && !MODEL_LONG
 #include <immintrin.h>
 
 /* As many as there are whole vectors of 32: (a, b) . (first, other), pairs of words; the packing puts them in order again. */
