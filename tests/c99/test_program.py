@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from sepnet.integer.reference import quantize, run
 from sepnet.integer.trace import trace
 
 ROOT = Path(__file__).parents[2]
+CPUINFO = Path("/proc/cpuinfo")
+CPU = CPUINFO.read_text().split() if CPUINFO.exists() else []
 SANITIZED = "-O1 -fsanitize=address,undefined -fno-sanitize-recover"
 needs_compiler = pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("make"), reason="needs gcc and make")
 
@@ -31,20 +34,29 @@ def write(program: Program, folder: Path) -> None:
 
 
 def demo(
-    model: IntegerModel, q: npt.NDArray[np.uint8], folder: Path, flags: str, lanes: bool = False
+    model: IntegerModel,
+    q: npt.NDArray[np.uint8],
+    folder: Path,
+    flags: str,
+    lanes: bool = False,
+    compiler: str = "gcc",
+    emulator: Sequence[str] = (),
 ) -> list[list[int]]:
     """What the compiled demo prints for each image."""
     write(generate(model, lanes), folder)
-    subprocess.run(["make", "-s", "-C", str(folder), "CC=gcc", f"CFLAGS={flags}"], check=True)
-    ran = subprocess.run([folder / "demo"], input=q.transpose(0, 2, 3, 1).tobytes(), capture_output=True, check=True)
+    subprocess.run(["make", "-s", "-C", str(folder), f"CC={compiler}", f"CFLAGS={flags}"], check=True)
+    images = q.transpose(0, 2, 3, 1).tobytes()
+    ran = subprocess.run([*emulator, folder / "demo"], input=images, capture_output=True, check=True)
     assert not ran.stderr
     return [[int(number) for number in line.split(b":")[1].split()] for line in ran.stdout.splitlines()]
 
 
-def assert_equal(name: str, folder: Path, flags: str, lanes: bool = False) -> None:
+def assert_equal(
+    name: str, folder: Path, flags: str, lanes: bool = False, compiler: str = "gcc", emulator: Sequence[str] = ()
+) -> None:
     model = integer(NETWORKS[name]())
     q = quantize(model.values[model.input], images(3) * 3)
-    assert demo(model, q, folder, flags, lanes) == run(model, q).reshape(len(q), -1).tolist()
+    assert demo(model, q, folder, flags, lanes, compiler, emulator) == run(model, q).reshape(len(q), -1).tolist()
 
 
 @needs_compiler
@@ -60,6 +72,52 @@ def test_equals_the_reference(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_the_reference_however_compiled(name: str, lanes: bool, flags: str, tmp_path: Path) -> None:
     assert_equal(name, tmp_path, flags, lanes)
+
+
+def random_convolutions(seed: int) -> PackedModel:
+    """Three of random shape; the last gives 16-bit numbers."""
+    net, random = Builder(seed), np.random.default_rng(seed)
+    x, channels = "input", 6
+    for last in (False, False, True):
+        groups = int(random.choice([each for each in (1, 2, 3, 4, 5, 8) if channels % each == 0]))
+        filters = groups * int(random.integers(1, 45 // groups + 1))
+        shape = (filters, channels // groups, *(int(side) for side in random.integers(1, 4, 2)))
+        stride, dilation, pad = (int(each) for each in random.integers(1, 3, 3))
+        form = str(random.choice(["sign", "integer", "sparse"]))
+        x = net.conv(x, shape, form, pad=pad, group=groups, strides=[stride, 3 - stride], dilations=[1, dilation])
+        x, channels = x if last else net.node("Relu", x), filters
+    return net.model(x)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["-O1 -march=native", SANITIZED])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_convolutions_by_vectors(seed: int, flags: str, tmp_path: Path) -> None:
+    model = integer(random_convolutions(seed))
+    q = quantize(model.values[model.input], images(2))
+    assert demo(model, q, tmp_path, flags, True) == run(model, q).reshape(len(q), -1).tolist()
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in CPU, reason="needs a processor with AVX2")
+@pytest.mark.parametrize("flags", ["-O2 -mavx2", SANITIZED + " -mavx2"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_avx2_equals_the_reference(name: str, flags: str, tmp_path: Path) -> None:
+    assert_equal(name, tmp_path, flags, True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("aarch64-linux-gnu-gcc") or not shutil.which("qemu-aarch64"),
+    reason="needs aarch64-linux-gnu-gcc and qemu-aarch64",
+)
+@pytest.mark.parametrize("march", ["armv8-a", "armv8.2-a+dotprod", "armv8.6-a"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_neon_equals_the_reference(name: str, march: str, tmp_path: Path) -> None:
+    flags = f"-static -O2 -march={march}"
+    assert_equal(name, tmp_path, flags, True, "aarch64-linux-gnu-gcc", ["qemu-aarch64", "-cpu", "max"])
 
 
 @pytest.mark.parametrize("op", ["Selu", "LpNormalization"])

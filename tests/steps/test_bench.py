@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sepnet.c99.compilers import find_compiler
 from sepnet.core.errors import FormatError, SepnetError, UsageError
 from sepnet.core.header import Header
 from sepnet.core.packed_model import PackedModel
@@ -40,6 +41,20 @@ def test_rows_of_every_entrant(tmp_path: Path) -> None:
     assert len(drawing.findall("{http://www.w3.org/2000/svg}rect")) == 8
 
 
+@pytest.mark.skipif(not find_compiler(), reason="needs a C compiler")
+def test_a_compiled_network_takes_little_memory() -> None:
+    (row,) = bench(LENET5, ("c99",), (), batches=(1,), seconds=0.02).rows
+    assert row.difference < 0.1 and row.load_ms > 20  # it counts the compiler
+    assert row.peak_bytes is None or row.peak_bytes < 10e6
+
+
+def test_forms_in_other_runtimes() -> None:
+    pytest.importorskip("openvino")
+    rows = bench(LENET5, ("onnxruntime",), ("int8@openvino",), batches=(1,), seconds=0.02).rows
+    assert [(row.entrant.form, row.entrant.runtime) for row in rows][1:] == [("int8", "openvino")]
+    assert rows[1].difference < 0.1
+
+
 def test_images_of_a_data_set() -> None:
     assert bench(LENET5, against=(), data=load("digits"), **QUICK).inputs == "test images of digits"  # type: ignore[arg-type]
 
@@ -50,6 +65,7 @@ def test_images_of_a_data_set() -> None:
         ({"runtimes": ("fast",)}, UsageError, "unknown runtime 'fast'"),
         ({"against": ("double",)}, UsageError, "found 'double' to measure against; expected float, int8"),
         ({"against": ("missing.onnx",)}, UsageError, "missing.onnx"),
+        ({"against": ("int8@torch",)}, UsageError, "int8.onnx by torch: the runtime torch takes packed files"),
         ({"batches": ()}, UsageError, "expected one or more"),
         ({"batches": (0,)}, UsageError, "expected one or more"),
         ({"seconds": float("nan")}, UsageError, "nan seconds"),

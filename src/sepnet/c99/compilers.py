@@ -14,6 +14,7 @@ from sepnet.core.errors import OutputError, UsageError
 
 __all__ = ["TARGETS", "Sizes", "Target", "compile_library", "find_compiler", "has_lanes", "measure", "write_files"]
 
+VECTORS = (("__AVX2__",), ("__aarch64__", "__ARM_NEON"))
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
@@ -68,14 +69,14 @@ def find_compiler() -> list[str]:
 
 
 def has_lanes() -> bool:
-    """Whether programs for this machine have vectors of 16 words and 8-bit dot products (AVX-512 VNNI)."""
+    """Whether programs for this machine have vectors: AVX2 or more of x86, NEON of 64-bit ARM."""
     compiler = find_compiler()
     if not compiler:
         return False
     ran = subprocess.run(
         [*compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True
     )
-    return "__AVX512VNNI__" in ran.stdout and "__AVX512BW__" in ran.stdout
+    return any(all(f"#define {name} " in ran.stdout for name in names) for names in VECTORS)
 
 
 def compile_library(program: Program, extra: str, folder: Path) -> Path:

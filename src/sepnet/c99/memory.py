@@ -53,14 +53,18 @@ class _Item:
         return int(self.starts.max()) + self.size
 
 
-def plan_memory(model: IntegerModel, scratch: Scratch) -> MemoryPlan:
+def plan_memory(model: IntegerModel, scratch: Scratch, whole: bool = False) -> MemoryPlan:
     """The smallest of some plans: segments of different lengths, values placed in different orders.
 
     Args:
         model: the network.
         scratch: bytes that each operator needs while it makes a row, when its source keeps all rows and when not.
+        whole: operators make whole maps, one after the other.
     """
     count = len(model.operators)
+    if whole:
+        items, rows = _whole_items(model, scratch)
+        return min((_plan(model, (1,) * count, items, rows, order) for order in _ORDERS), key=lambda plan: plan.bytes)
     costs = {
         (start, end): _worst(model, scratch, start, end)
         for end in range(1, count + 1)
@@ -68,7 +72,10 @@ def plan_memory(model: IntegerModel, scratch: Scratch) -> MemoryPlan:
         if end - start == 1 or not any(isinstance(each, Concat) for each in model.operators[start:end])
     }
     cuts = dict.fromkeys(_cut(costs, count, longest) for longest in range(1, LONGEST_SEGMENT + 1))
-    plans = [_plan(model, scratch, segments, order) for segments in cuts for order in _ORDERS]
+    plans = []
+    for segments in cuts:
+        items, rows = _items(model, scratch, schedule(model, segments))
+        plans += [_plan(model, segments, items, rows, order) for order in _ORDERS]
     return min(plans, key=lambda plan: plan.bytes)
 
 
@@ -121,12 +128,11 @@ _ORDERS: tuple[Callable[[_Item], tuple[int, ...]], ...] = (
 
 def _plan(
     model: IntegerModel,
-    scratch: Scratch,
     segments: tuple[int, ...],
+    items: list[_Item],
+    rows: dict[str, int],
     order: Callable[[_Item], tuple[int, ...]],
 ) -> MemoryPlan:
-    events = schedule(model, segments)
-    items, rows = _items(model, scratch, events)
     twins = {
         (operator.target, name)
         for operator in model.operators
@@ -176,6 +182,19 @@ def _items(model: IntegerModel, scratch: Scratch, events: list[Event]) -> tuple[
             span = np.array(times[number], np.int64)
             items.append(_Item(f"scratch {number}", needed, np.zeros(len(span), np.int64), span, span))
     return items, rows
+
+
+def _whole_items(model: IntegerModel, scratch: Scratch) -> tuple[list[_Item], dict[str, int]]:
+    """The same when an operator makes its whole map at once."""
+    one, size = np.zeros(1, np.int64), len(model.operators)
+    born = {operator.target: at for at, operator in enumerate(model.operators)} | {model.input: -1}
+    dies = born | {name: at for at, operator in enumerate(model.operators) for name in sources_of(operator)}
+    dies[model.output] = size
+    items = [_Item(name, value.bytes, one, one + born[name], one + dies[name]) for name, value in model.values.items()]
+    items += [
+        _Item(f"scratch {at}", needed, one, one + at, one + at) for at, (needed, _) in enumerate(scratch) if needed
+    ]
+    return items, {name: value.shape[1] for name, value in model.values.items()}
 
 
 def _kept(born: Integers, dies: Integers) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
 from sepnet.c99.memory import MemoryPlan, plan_memory
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import WIDE_SIGNS, Stored, store
+from sepnet.c99.storage import WIDE_SIGNS, Stored, merge_groups, store
 from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
 from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, ResponseNorm, sources_of
 
 __all__ = ["Part", "Program", "generate"]
+
+LANES = ("lanes", "lanes_avx512", "lanes_avx2", "lanes_neon", "lanes_portable")
+"""Files with what vectors do on each processor, which compilers choose from."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,16 @@ class Program:
 
 
 def generate(model: IntegerModel, lanes: bool = False) -> Program:
-    """The program of an integer model; `lanes` lays weights out for processors with vectors of 16 words.
+    """The program of an integer model; `lanes` is for processors with vectors and much memory.
 
     Raises `NetworkError` for a layer with a side or a step that its tables cannot hold.
     """
+    if lanes:
+        merged = (merge_groups(each) if isinstance(each, Conv) else each for each in model.operators)
+        model = replace(model, operators=tuple(merged))
     stored = [store(operator, lanes) if isinstance(operator, Conv) else None for operator in model.operators]
     scratch = [scratch_of(operator, form, model) for operator, form in zip(model.operators, stored, strict=True)]
-    plan = plan_memory(model, scratch)
+    plan = plan_memory(model, scratch, lanes)
     pool = Pool()
     source = _source(model, stored, plan, pool)
     texts = {
@@ -120,8 +126,10 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
         places.append(address)
     used = sorted(set(kernels))
     parts = [_settings(model, stored, plan), _text("begin.c")]
+    parts += [f"#define MODEL_LANES {used.index('conv_lanes')}\n"] if "conv_lanes" in used else []
     parts.append(_maps(model, plan))
     parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
+    parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
     parts += [_text(f"{name}.c") for name in used]
     parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
     parts += [
@@ -131,9 +139,10 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     parts.append(_operations(model, kernels, used, places, numbers))
     if max(plan.segments) > 1:
         parts.append(f"static const uint8_t segments[] = {{{', '.join(map(str, plan.segments))}}};\n")
-    cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in enumerate(used))
-    end = _text("end_streamed.c") if max(plan.segments) > 1 else _text("end.c")
-    parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + end)
+    by_row = [(at, name) for at, name in enumerate(used) if name != "conv_lanes"]
+    cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in by_row) or "    default: (void)row;\n"
+    end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
+    parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.integer.model import Conv
 
-__all__ = ["WIDE_SIGNS", "Stored", "store"]
+__all__ = ["UNPACKED", "WIDE_SIGNS", "Stored", "lanes_run", "merge_groups", "store"]
 
 Integers = npt.NDArray[np.int64]
 LEAST_SIGNS = 16
@@ -18,7 +18,8 @@ LEAST_SIGNS = 16
 MOST_LOOKUPS, MOST_NUMBERS = 64, 257
 """Sums of four unsigned 8-bit numbers, and single ones, that 16 bits hold, whatever they are: 64 * 1020, 257 * 255 < 2**16."""
 WIDE_SIGNS = 128
-LANES = 64
+LANES, UNPACKED = 64, 128
+"""Weights of 16 filters for four numbers, and the bytes that these take at most when they are computed with."""
 MOST_TABLE_GROUPS = 16
 
 
@@ -49,18 +50,18 @@ class Stored:
 def store(conv: Conv, lanes: bool = False) -> Stored:
     """The smallest form of a layer's weights; `lanes` puts the weights of 16 filters side by side, for vectors."""
     weight = conv.weight
-    if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS:
-        return _lanes(conv, True) if lanes else _signs(conv)
+    if lanes and conv.groups < len(weight):
+        return _lanes(conv)
+    if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS and not lanes:
+        return _signs(conv)
     if weight.shape[1] == 1 and conv.groups > 1:
         return Stored("depthwise", weight.transpose(2, 3, 1, 0).tobytes())
     rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
     dense = Stored("dense", rows.astype(np.int8).tobytes())
     if conv.groups > 1 or conv.dilations[1] > 1:
-        return _lanes(conv, False) if lanes else dense
+        return dense
     sparse = _sparse(rows.ravel())
-    if len(sparse.data) < len(dense.data):
-        return sparse
-    return _lanes(conv, False) if lanes else dense
+    return sparse if len(sparse.data) < len(dense.data) else dense
 
 
 def _sparse(numbers: Integers) -> Stored:
@@ -108,13 +109,33 @@ def _signs(conv: Conv) -> Stored:
     return Stored("signs", b"".join(parts), block + WIDE_SIGNS * wide)
 
 
-def _lanes(conv: Conv, signs: bool) -> Stored:
-    """64 weights, of 16 filters for four channels, for each place of the kernel."""
+def _lanes(conv: Conv) -> Stored:
+    """64 weights, of 16 filters for four numbers, for each place of the kernel; bits if all are signs and no zeros fill a word."""
     filters, channels, high, wide = conv.weight.shape
-    each, words = filters // conv.groups, -(-channels // 4)
-    whole = np.zeros((conv.groups, -(-each // 16) * 16, 4 * words, high, wide), np.int8)
-    whole[:, :each, :channels] = conv.weight.reshape(conv.groups, each, channels, high, wide)
-    ordered = whole.reshape(conv.groups, -1, 16, words, 4, high, wide).transpose(0, 1, 5, 6, 3, 2, 4)
-    if not signs:
-        return Stored("lanes", ordered.tobytes(), LANES)
-    return Stored("lanes", np.packbits(ordered.ravel() > 0, bitorder="little").tobytes(), LANES // 8)
+    each, run = filters // conv.groups, lanes_run(conv)
+    rows = conv.weight.transpose(0, 2, 3, 1).reshape(conv.groups, each, high * channels * wide // run, run)
+    whole = np.pad(rows, ((0, 0), (0, -each % 16), (0, 0), (0, -run % 4)))
+    ordered = whole.reshape(conv.groups, whole.shape[1] // 16, 16, -1, 4).transpose(0, 1, 3, 2, 4)
+    if run % 4 == 0 and np.all(np.abs(rows) == 1):
+        return Stored("lanes", np.packbits(ordered.ravel() > 0, bitorder="little").tobytes(), LANES // 8)
+    return Stored("lanes", ordered.tobytes(), LANES)
+
+
+def lanes_run(conv: Conv) -> int:
+    """Numbers of a window that follow one another in the source: a row of it, or the channels of a group."""
+    channels, _, wide = conv.weight.shape[1:]
+    return int(channels * wide) if conv.groups == 1 and conv.dilations[1] == 1 else int(channels)
+
+
+def merge_groups(conv: Conv) -> Conv:
+    """Groups of less than 16 filters together, as far as 16 go, with weights of zero for each other's channels."""
+    filters, channels, *kernel = conv.weight.shape
+    each = filters // conv.groups
+    count = next((n for n in range(16 // each, 1, -1) if conv.groups % n == 0), 1)
+    if count == 1 or (channels == 1 and each == 1):
+        return conv
+    weight = np.zeros((conv.groups // count, count, each, count, channels, *kernel), np.int8)
+    split = conv.weight.reshape(conv.groups // count, count, each, channels, *kernel)
+    for at in range(count):
+        weight[:, at, :, at] = split[:, at]
+    return replace(conv, weight=weight.reshape(filters, count * channels, *kernel), groups=conv.groups // count)

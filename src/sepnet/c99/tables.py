@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.c99.memory import MemoryPlan
-from sepnet.c99.storage import WIDE_SIGNS, Stored
+from sepnet.c99.schedule import reach_of
+from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run
 from sepnet.core.errors import NetworkError
 from sepnet.integer.model import (
     Add,
@@ -95,6 +96,8 @@ def _direct(conv: Conv, stored: Stored, model: IntegerModel) -> bool:
     channels, high, wide = conv.weight.shape[1:]
     if any(conv.pads):
         return False
+    if stored.kind == "lanes":
+        return lanes_run(conv) % 4 == 0
     if stored.kind == "sparse":
         return True
     return conv.weight[0].size == channels or (
@@ -124,8 +127,11 @@ def scratch_of(operator: Operator, stored: Stored | None, model: IntegerModel) -
         words += half + columns + each * half + 16 * (stored.format % WIDE_SIGNS) * columns + 2 * half * (1 + kept)
         return 4 * words, 4 * words
     if stored.kind == "lanes":
-        copy = (high * _padded(operator, model) + 7 * operator.strides[1]) * 4 * -(-channels // 4)
-        return copy, copy
+        fours = operator.weight[0].size // lanes_run(operator) * -(-lanes_run(operator) // 4)
+        tables = 64 + -(-fours // 16) * 64 + 2 * fours * UNPACKED
+        rows = (model.values[operator.target].shape[1] - 1) * operator.strides[0] + reach_of(operator).reach + 1
+        copy = rows * _padded(operator, model) * model.values[operator.source].shape[0] + 4
+        return (tables + (0 if _direct(operator, stored, model) else copy),) * 2
     if stored.kind == "depthwise":
         return 4 * filters, 4 * filters
     if stored.kind == "dense":

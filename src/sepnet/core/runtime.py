@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from sepnet.core.packed_model import PackedModel
+from sepnet.core.errors import UsageError
 
-__all__ = ["Runtime"]
+if TYPE_CHECKING:  # a process that runs a compiled network needs little memory
+    import numpy.typing as npt
+
+    from sepnet.core.packed_model import PackedModel
+
+__all__ = ["Run", "Runtime"]
+
+Run = Callable[["npt.NDArray[np.float32]"], "npt.NDArray[np.float32]"]
 
 
 class Runtime(abc.ABC):
@@ -37,6 +44,19 @@ class Runtime(abc.ABC):
     ) -> Self:
         """The same by what the network's values are on batches of training images, which only those that `calibrates` look at."""
         return cls(model, threads)
+
+    @classmethod
+    def compiled(cls, model: PackedModel, images: Iterable[npt.NDArray[np.float32]], folder: Path) -> Path | None:
+        """A library in the folder that runs the network without whatever made it; None for runtimes that do not compile."""
+        return None
+
+    @classmethod
+    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
+        """The first output of an .onnx file for a batch, of those runtimes that take such files.
+
+        Raises `UsageError` for all others, `SepnetError` when the file cannot be run.
+        """
+        raise UsageError(f"the runtime {cls.name} takes packed files; found {path.name}")
 
     @abc.abstractmethod
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.c99.host import HostProgram
+from sepnet.c99.host import HostProgram, compile_host
 from sepnet.core.packed_model import PackedModel
 from sepnet.runtimes.integer import Integer
 
@@ -26,6 +27,10 @@ class C99Runtime(Integer):
     ) -> None:
         super().__init__(model, threads, images)
         self._program = HostProgram(self.model)
+
+    @classmethod
+    def compiled(cls, model: PackedModel, images: Iterable[npt.NDArray[np.float32]], folder: Path) -> Path | None:
+        return compile_host(Integer(model, images=images).model, folder)
 
     def _compute(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._program.run_floats(batch)

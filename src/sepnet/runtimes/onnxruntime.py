@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -10,8 +11,9 @@ import onnxruntime
 
 from sepnet.core.errors import DataError, FormatError
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.runtime import Runtime
+from sepnet.core.runtime import Run, Runtime
 from sepnet.packing.restore import onnx_model
+from sepnet.runtimes.probe import Probe
 
 __all__ = ["OnnxRuntime"]
 
@@ -51,6 +53,11 @@ class OnnxRuntime(Runtime):
                 f"the packed file's graph takes {found[0]} and gives {found[1]}; expected float32 tensors"
             )
         self._input = inputs[0]
+
+    @classmethod
+    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
+        probe = Probe(path, threads=threads)
+        return lambda batch: probe.run(batch)[0]
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import DataError, FormatError, MissingExtraError
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.runtime import Runtime
+from sepnet.core.runtime import Run, Runtime
 from sepnet.packing.restore import onnx_model
 
 __all__ = ["OpenVino"]
@@ -22,24 +23,36 @@ class OpenVino(Runtime):
     gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise MissingExtraError("the runtime openvino", "openvino", "openvino") from error
-        options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
-        try:
-            self._compiled = core.compile_model(core.read_model(onnx_model(model)), "CPU", options)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise FormatError(f"OpenVINO refuses the packed file's graph: {reason}") from error
+        self._run = _compiled(onnx_model(model), "the packed file's graph", threads)
+
+    @classmethod
+    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
+        return _compiled(str(path), path.name, threads)
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self._run(batch)
+
+
+def _compiled(model: bytes | str, what: str, threads: int | None) -> Run:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("the runtime openvino", "openvino", "openvino") from error
+    options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    core = openvino.Core()
+    try:
+        compiled = core.compile_model(core.read_model(model), "CPU", options)
+    except RuntimeError as error:
+        raise FormatError(f"OpenVINO refuses {what}: {' '.join(str(error).split())[:300]}") from error
+
+    def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
-            outputs = self._compiled([np.ascontiguousarray(batch, np.float32)])
+            outputs = compiled([np.ascontiguousarray(batch, np.float32)])
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"the network cannot run on input of shape {list(batch.shape)}: {reason}") from error
         return np.array(outputs[0], np.float32)
+
+    return run

@@ -1,18 +1,14 @@
 """A process with one runtime in it: what it takes to load, to run and in memory is its own.
 
-The child reads requests and writes answers, a JSON object a line.
+This is the parent's end, `serve.py` the child's, which reads requests and writes answers, a JSON object a line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,19 +17,19 @@ import numpy.typing as npt
 
 from sepnet.core.errors import SepnetError, UsageError
 
-__all__ = ["Worker", "serve"]
+__all__ = ["Worker"]
 
-_START = "import numpy, sys; print('{}', flush=True); sys.stdin.readline(); from sepnet.runtimes.worker import serve; serve()"
-_SUFFIX = ".sepnet"
-
-Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+_START = (
+    "import numpy, sys; print('{}', flush=True); sys.stdin.readline(); from sepnet.runtimes.serve import serve; serve()"
+)
 
 
 class Worker:
     """The parent's end.  Use it as a context: the process ends with it.
 
     Args:
-        path: a packed file, or an .onnx file, which only the runtime onnxruntime takes.
+        path: a packed file, a library (.so) that `Runtime.compiled` made of one, or an .onnx file, which only the runtime
+            onnxruntime takes.
         runtime: a name on the shelf.
         inputs: path of an .npy file of images, normalized, float32 (n, ...); runtimes that calibrate do so by them.
         threads: for the runtime.
@@ -111,53 +107,3 @@ def _memory(process: int, what: str) -> int | None:
             if line.startswith(f"{what}:"):
                 return 1024 * int(line.split()[1])
     return None
-
-
-def serve() -> None:
-    """The child's end: answer until the input ends.  What libraries print goes to stderr."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    run: Run | None = None
-    images = np.zeros(0, np.float32)
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if run is None:
-                images = np.load(request["inputs"], mmap_mode="r")
-                run, answer = _load(Path(request["path"]), request["runtime"], request["threads"], images)
-            elif "runs" in request:
-                answer = {"seconds": _times(run, np.array(images[: request["batch"]]), request["runs"])}
-            else:
-                answer = {"outputs": run(np.array(images[: request["batch"]])).tolist()}
-        except SepnetError as error:
-            answer = {"error": str(error), "usage": isinstance(error, UsageError)}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-def _load(path: Path, name: str, threads: int, images: npt.NDArray[np.float32]) -> tuple[Run, dict[str, Any]]:
-    from sepnet.core.packed_model import PackedModel
-    from sepnet.runtimes import RUNTIMES
-    from sepnet.runtimes.probe import Probe
-
-    runtime = RUNTIMES[name]
-    started = time.perf_counter()
-    if path.suffix == _SUFFIX:
-        run = runtime.calibrated(PackedModel.read(path), [np.array(images)], threads).run
-    else:
-        probe = Probe(path, threads=threads)
-
-        def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-            return probe.run(batch)[0]
-
-    return run, {"seconds": time.perf_counter() - started}
-
-
-def _times(run: Run, batch: npt.NDArray[np.float32], runs: int) -> list[float]:
-    seconds = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        run(batch)
-        seconds.append(time.perf_counter() - started)
-    return seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ def bench(
     Args:
         model: the packed network.
         runtimes: what runs it.
-        against: forms of the same network in ONNX Runtime, names in `FORMS`, or paths of .onnx files that take the same images.
+        against: forms of the same network in ONNX Runtime, names in `FORMS`, or paths of .onnx files that take the same images;
+            "int8@openvino" is the form in another runtime that takes .onnx files.
         batches: images a run.
         threads: for each runtime.
         seconds: to measure each entrant at each batch size, at least.
@@ -76,14 +78,15 @@ def bench(
         lanes = []
         for at, entrant in enumerate(entrants):
             progress(Tick("load", at, len(entrants), f"{entrant.form} by {entrant.runtime}"))
-            worker = stack.enter_context(Worker(Path(entrant.path), entrant.runtime, folder / "images.npy", threads))
-            lanes.append(_Lane(entrant, worker))
+            path, compile_ms = _compiled(model, entrant, images, folder)
+            worker = stack.enter_context(Worker(path, entrant.runtime, folder / "images.npy", threads))
+            lanes.append(_Lane(entrant, worker, compile_ms))
         _measure(lanes, sorted(set(batches)), seconds, progress)
         expected = RUNTIMES[REFERENCE](model, threads).run(images)
         for lane in lanes:
             lane.compare(expected)
         rows = [lane.row(batch) for lane in lanes for batch in sorted(set(batches))]
-    gains = {name: RUNTIMES[name].gains for name in dict.fromkeys((*runtimes, REFERENCE))}
+    gains = {name: RUNTIMES[name].gains for name in dict.fromkeys([entrant.runtime for entrant in entrants])}
     return BenchReport(model.header.network, threads, about, tuple(rows), gains)
 
 
@@ -98,7 +101,8 @@ def _check(
 ) -> None:
     for name in runtimes:
         _ = RUNTIMES[name]
-    for form in against:
+    for form, runtime in map(_form_and_runtime, against):
+        _ = RUNTIMES[runtime]
         if form not in FORMS and not (form.lower().endswith(".onnx") and Path(form).is_file()):
             raise UsageError(f"found {form!r} to measure against; expected {', '.join(FORMS)} or an .onnx file")
     if not runtimes or not batches or min(batches) < 1 or threads < 1 or not 0 < seconds < math.inf:
@@ -130,12 +134,25 @@ def _entrants(
     packed = folder / "packed.sepnet"
     model.write(packed)
     found = [Entrant("packed", runtime, str(packed), model.bytes) for runtime in runtimes]
-    for form in against:
+    for form, runtime in map(_form_and_runtime, against):
         path = folder / f"{form}.onnx" if form in FORMS else Path(form)
         if form in FORMS:
             write_bytes(path, FORMS[form](model, images))
-        found.append(Entrant(form if form in FORMS else path.name, REFERENCE, str(path), path.stat().st_size))
+        found.append(Entrant(form if form in FORMS else path.name, runtime, str(path), path.stat().st_size))
     return found
+
+
+def _form_and_runtime(name: str) -> tuple[str, str]:
+    """What follows the last @ is the runtime."""
+    form, _, runtime = name.rpartition("@")
+    return (form, runtime) if form else (name, REFERENCE)
+
+
+def _compiled(model: PackedModel, entrant: Entrant, images: Array, folder: Path) -> tuple[Path, float]:
+    """What the entrant's process loads, and the milliseconds that it took this one to compile it."""
+    started = time.perf_counter()
+    library = RUNTIMES[entrant.runtime].compiled(model, [images], folder) if entrant.form == "packed" else None
+    return (library, 1000 * (time.perf_counter() - started)) if library else (Path(entrant.path), 0.0)
 
 
 @dataclass
@@ -144,6 +161,7 @@ class _Lane:
 
     entrant: Entrant
     worker: Worker
+    compile_ms: float
     difference: float = 0.0
     turn: dict[int, int] = field(default_factory=dict)
     seconds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -177,7 +195,7 @@ class _Lane:
         fast, ms, slow = (1000 * float(value) for value in np.percentile(seconds, (10, 50, 90)))
         each = None if joules is None else joules / (batch * len(seconds))
         return BenchRow(
-            *(self.entrant, batch, self.worker.load_ms, ms, fast, slow, len(seconds)),
+            *(self.entrant, batch, self.compile_ms + self.worker.load_ms, ms, fast, slow, len(seconds)),
             *(self.peak[batch], each, self.difference),
         )
 

@@ -25,6 +25,8 @@ struct operation {
     uint8_t kind, stride, top;
 };
 
+#define PART 64 /* numbers that lie on the stack at a time */
+
 typedef char right_shifts_keep_the_sign[(-3 >> 1) == -2 ? 1 : -1];
 
 static uint8_t *row_of(const struct map *map, int row)

@@ -1,187 +1,183 @@
-/* For processors with vectors of 16 words: 64 weights of 16 filters for four channels of a place of the kernel follow one
- * another, bits of signs or bytes (8 or 64 bytes of them, `format`); part x 16 filters x height x width x channels / 4. */
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
-#include <immintrin.h>
-
-typedef __m512i lanes, sixteen;
-#define CLEAR(sum) (sum) = _mm512_setzero_si512()
-#define ADD(sum, four, weights) (sum) = _mm512_dpbusd_epi32(sum, _mm512_set1_epi32(four), weights)
-
-static sixteen weights_at(const uint8_t *weights, int bytes)
-{
-    uint64_t bits;
-
-    if (bytes == 64)
-        return _mm512_loadu_si512(weights);
-    memcpy(&bits, weights, 8);
-    return _mm512_mask_blend_epi8(bits, _mm512_set1_epi8(-1), _mm512_set1_epi8(1));
-}
-
-/* 16 filters of one place, as requantized() of each. */
-static void scale_lanes(const struct map *target, uint8_t *out, const struct rule *rule, int filter, int count, lanes sum)
-{
-    int32_t sums[16];
-    int lane;
-
-    if (count == 16 && target->bytes == 1 && !rule->is_long) {
-        const int16_t *multipliers = rule->multipliers + filter;
-        lanes offsets = rule->offset_bytes == 2
-                            ? _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)((const int16_t *)rule->offsets + filter)))
-                            : _mm512_loadu_si512((const int32_t *)rule->offsets + filter);
-
-        offsets = _mm512_sll_epi32(offsets, _mm_cvtsi32_si128(rule->offset_shift));
-        sum = _mm512_mullo_epi32(sum, _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)multipliers)));
-        sum = _mm512_sra_epi32(_mm512_add_epi32(sum, offsets), _mm_cvtsi32_si128(rule->shift));
-        sum = _mm512_min_epi32(_mm512_max_epi32(sum, _mm512_set1_epi32(rule->low)), _mm512_set1_epi32(rule->high));
-        _mm_storeu_si128((void *)(out + filter), _mm512_cvtepi32_epi8(sum));
-        return;
-    }
-    _mm512_storeu_si512(sums, sum);
-    for (lane = 0; lane < count; lane++)
-        put(target, out, filter + lane,
-            requantized(rule, sums[lane], rule->multipliers[filter + lane], offset_of(rule, filter + lane)));
-}
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
 #else
-typedef struct {
-    int32_t of[16];
-} lanes;
-typedef struct {
-    int8_t of[64];
-} sixteen;
-
-static sixteen weights_at(const uint8_t *weights, int bytes)
-{
-    sixteen found;
-    int at;
-
-    if (bytes == 64)
-        memcpy(&found, weights, sizeof found);
-    else
-        for (at = 0; at < 64; at++)
-            found.of[at] = weights[at / 8] >> at % 8 & 1 ? 1 : -1;
-    return found;
-}
-
-static lanes added(lanes sum, int four, const sixteen *weights)
-{
-    int at;
-
-    for (at = 0; at < 64; at++)
-        sum.of[at / 4] += (int)((uint32_t)four >> at % 4 * 8 & 255) * weights->of[at];
-    return sum;
-}
-
-#define CLEAR(sum) memset(&(sum), 0, sizeof(sum))
-#define ADD(sum, four, weights) (sum) = added(sum, four, &(weights))
-
-static void scale_lanes(const struct map *target, uint8_t *out, const struct rule *rule, int filter, int count, lanes sum)
-{
-    int lane;
-
-    for (lane = 0; lane < count; lane++)
-        put(target, out, filter + lane,
-            requantized(rule, sum.of[lane], rule->multipliers[filter + lane], offset_of(rule, filter + lane)));
-}
+#define INLINE static inline
 #endif
 
-static int four_at(const uint8_t *numbers)
+/* Like scale_lanes(), by 64-bit products. */
+static void scale_each(const struct map *target, const struct rule *rule, int filter, const lanes *sums, int count, int pixel, uint8_t *out)
 {
-    int four;
+    int32_t numbers[16];
+    int lane;
 
-    memcpy(&four, numbers, 4);
-    return four;
+    for (; count > 0; count--, sums++, out += pixel)
+        for (store_lanes(numbers, *sums), lane = 0; lane < 16 && filter + lane < target->channels; lane++)
+            put(target, out, lane, requantized(rule, numbers[lane], rule->multipliers[filter + lane], offset_of(rule, filter + lane)));
 }
 
-/* The rows of windows, channels `from` on, whole words of four; what is added to fill a word is 0. */
-static void copy_rows(const struct operation *step, int row, int from, int channels, int words)
+/* What windows lie in, rows of `pitch` bytes: `words` words of four numbers, at `offsets` from where a window begins. */
+struct field {
+    const uint8_t *at;
+    const int32_t *offsets;
+    uint8_t *unpacked;
+    int pitch, words;
+};
+
+/* The source with its margins, the rows one under the other. */
+static const uint8_t *with_margins(const struct operation *step, uint8_t *copy)
 {
     const struct conv *conv = step->detail;
     const struct map *source = &maps[step->source];
-    uint8_t *copy = arena.bytes + conv->scratch;
-    int ky, column;
+    int rows = (maps[step->target].height - 1) * step->stride + step->reach + 1, row, pixel = source->channels;
+    int left = conv->left * pixel, pitch = conv->padded * pixel, inside = source->width * pixel;
+    uint8_t *to = copy;
 
-    for (ky = 0; ky < conv->height; ky++) {
-        int at = row * step->stride - step->top + ky * conv->down;
-        const uint8_t *in = at < 0 || at >= source->height ? 0 : row_of(source, at);
-        int inside = conv->padded - conv->left < source->width ? conv->padded - conv->left : source->width;
-
-        if (channels == source->channels && channels == 4 * words && inside > 0) {
-            memset(copy, source->zero, (size_t)(conv->padded * channels));
-            if (in)
-                memcpy(copy + conv->left * channels, in, (size_t)(inside * channels));
-            copy += conv->padded * channels;
+    if (inside > pitch - left)
+        inside = pitch - left;
+    for (row = -step->top; row < rows - step->top; row++, to += pitch) {
+        if (row < 0 || row >= source->height || inside <= 0) {
+            memset(to, source->zero, (size_t)pitch);
             continue;
         }
-        for (column = -conv->left; column < conv->padded - conv->left; column++, copy += 4 * words) {
-            if (words == 1) {
-                const uint8_t *pixel = in && column >= 0 && column < source->width ? in + column * source->channels + from : 0;
-                int zero = source->zero;
+        memset(to, source->zero, (size_t)left);
+        memcpy(to + left, row_of(source, row), (size_t)inside);
+        memset(to + left + inside, source->zero, (size_t)(pitch - left - inside));
+    }
+    return copy;
+}
 
-                copy[0] = (uint8_t)(pixel ? pixel[0] : zero);
-                copy[1] = (uint8_t)(channels < 2 ? 0 : pixel ? pixel[1] : zero);
-                copy[2] = (uint8_t)(channels < 3 ? 0 : pixel ? pixel[2] : zero);
-                copy[3] = (uint8_t)(channels < 4 ? 0 : pixel ? pixel[3] : zero);
-                continue;
-            }
-            memset(copy + channels, 0, (size_t)(4 * words - channels));
-            if (in && column >= 0 && column < source->width)
-                memcpy(copy, in + column * source->channels + from, (size_t)channels);
-            else
-                memset(copy, source->zero, (size_t)channels);
+/* Two blocks of 16 filters at PLACES places, from[...] on, or one block at these and their neighbours to the right, `hop`
+ * bytes on.  `bytes` and `blocks` are constants wherever it is called. */
+INLINE void sum_lanes(const struct field *field, const uint8_t *const *from, int hop, const uint8_t *weights, int bytes, int blocks, lanes sums[2][PLACES])
+{
+    const int32_t *offset = field->offsets, *end = offset + field->words;
+    int size = field->words * bytes;
+
+#define BEGIN(n) \
+    const uint8_t *in##n = from[n]; \
+    lanes s##n = no_sum(), t##n = no_sum();
+#define ADD(n) \
+    numbers = four_at(in##n + *offset); \
+    s##n = added(s##n, numbers, first); \
+    t##n = blocks == 2 ? added(t##n, numbers, second) : added(t##n, four_at(in##n + *offset + hop), first);
+#define END(n) sums[0][n] = s##n, sums[1][n] = t##n;
+    EACH_PLACE(BEGIN)
+    for (; offset < end; offset++, weights += bytes) {
+        sixteen first = weights_at(weights, bytes), second = weights_at(weights + (blocks - 1) * size, bytes);
+        fours numbers;
+
+        EACH_PLACE(ADD)
+    }
+    EACH_PLACE(END)
+#undef BEGIN
+#undef ADD
+#undef END
+}
+
+/* Functions of their own, called by their address, so that the registers are free for the sums. */
+typedef void sum_function(const struct field *field, const uint8_t *const *from, int hop, const uint8_t *weights, lanes sums[2][PLACES]);
+
+#define SUM(name, bytes, blocks) \
+    static void name(const struct field *field, const uint8_t *const *from, int hop, const uint8_t *weights, lanes sums[2][PLACES]) \
+    { \
+        sum_lanes(field, from, hop, weights, bytes, blocks, sums); \
+    }
+SUM(sum_two_places, UNPACKED, 1)
+SUM(sum_two_blocks, UNPACKED, 2)
+#if UNPACKED == 8
+SUM(sum_two_places_of_bytes, 64, 1)
+SUM(sum_two_blocks_of_bytes, 64, 2)
+
+static sum_function *sum_of(int blocks, int bytes)
+{
+    if (bytes == 8)
+        return blocks == 2 ? sum_two_blocks : sum_two_places;
+    return blocks == 2 ? sum_two_blocks_of_bytes : sum_two_places_of_bytes;
+}
+
+static const uint8_t *unpack(const struct field *field, const uint8_t *weights, int bytes, int blocks)
+{
+    (void)field, (void)bytes, (void)blocks;
+    return weights;
+}
+#else
+static sum_function *sum_of(int blocks, int bytes)
+{
+    (void)bytes;
+    return blocks == 2 ? sum_two_blocks : sum_two_places;
+}
+
+/* The weights of one or two blocks of 16 filters as they are summed up with. */
+static const uint8_t *unpack(const struct field *field, const uint8_t *weights, int bytes, int blocks)
+{
+    int word;
+
+    if (bytes == UNPACKED)
+        return weights;
+    for (word = 0; word < blocks * field->words; word++)
+        unpack_at(field->unpacked + word * UNPACKED, weights + word * bytes, bytes);
+    return field->unpacked;
+}
+#endif
+#undef SUM
+
+/* Filters `filter` on, one or two blocks of 16 of which `last` are filters, at all places of the map. */
+static void filter_lanes(const struct operation *step, const struct field *field, int filter, int last, const uint8_t *weights, int blocks)
+{
+    const struct conv *conv = step->detail;
+    const struct map *target = &maps[step->target];
+    int hop = conv->stride * maps[step->source].channels, count = target->height * target->width, pixel = target->channels * target->bytes;
+    int columns = blocks == 1 && target->width % 2 == 0 ? 2 : 1, aside = blocks == 2 ? 16 * target->bytes : pixel, at, place, other, x = 0;
+    const uint8_t *row = field->at;
+    uint8_t *out = row_of(target, 0) + filter * target->bytes;
+    sum_function *sum = sum_of(blocks, conv->format);
+    struct scale scale[2];
+
+    weights = unpack(field, weights, conv->format, blocks);
+    scale[0] = scale_of(&conv->rule, filter, last < 16 ? last : 16);
+    scale[1] = blocks == 2 ? scale_of(&conv->rule, filter + 16, last < 32 ? last - 16 : 16) : scale[0];
+    for (at = 0; at < count; at += PLACES * columns) {
+        const uint8_t *from[PLACES];
+        lanes sums[2][PLACES];
+
+        for (place = 0; place < PLACES; place++) { /* behind the last place it stays there, and nothing is stored below */
+            from[place] = row + x * hop;
+            if (at + (place + 1) * columns < count && (x += columns) == target->width)
+                x = 0, row += step->stride * field->pitch;
         }
+        sum(field, from, columns == 2 ? hop : 0, weights, sums);
+        place = (count - at) / columns < PLACES ? (count - at) / columns : PLACES;
+        for (other = 0; other < (blocks == 2 ? 2 : columns); other++)
+            if (conv->rule.is_long)
+                scale_each(target, &conv->rule, filter + (blocks == 2 ? 16 * other : 0), sums[other], place, columns * pixel, out + other * aside);
+            else
+                scale_lanes(&scale[other], sums[other], place, target->bytes, columns * pixel, out + other * aside);
+        out += place * columns * pixel;
     }
 }
 
-static void conv_lanes(const struct operation *step, int row)
+/* For processors with vectors: parts x 16 filters x height x width x channels / 4 times `sixteen` weights of `format` bytes;
+ * rows of windows are runs of channels, or of all their columns where these follow one another.  Makes the whole map. */
+static void conv_lanes(const struct operation *step)
 {
     const struct conv *conv = step->detail;
-    const struct map *source = &maps[step->source], *target = &maps[step->target];
-    const uint8_t *whole = conv->weights, *copy = arena.bytes + conv->scratch;
-    int channels = source->channels / conv->groups, filters = target->channels / conv->groups, words = (channels + 3) / 4;
-    int taps = conv->right == 1 ? 1 : conv->width, run = conv->right == 1 ? conv->width * words : words;
-    int bytes = conv->format, size = conv->height * conv->width * words * bytes, hop = conv->stride * 4 * words, part, first, x, ky, tap, word;
-    uint8_t *out = row_of(target, row);
+    int pixel = maps[step->source].channels, channels = pixel / conv->groups, filters = maps[step->target].channels / conv->groups;
+    int whole = conv->groups == 1 && conv->right == 1, run = whole ? conv->width * channels : channels;
+    int taps = whole ? 1 : conv->width, words = (run + 3) / 4, part, first, at;
+    uint8_t *scratch = arena.bytes + conv->scratch + (-(uintptr_t)(arena.bytes + conv->scratch) & 63);
+    int32_t *offsets = (int32_t *)(void *)scratch;
+    struct field field = {0, offsets, 0, (conv->direct ? maps[step->source].width : conv->padded) * pixel, conv->height * taps * words};
+    const uint8_t *weights = conv->weights;
 
-    for (part = 0; part < conv->groups; part++) {
-        copy_rows(step, row, part * channels, channels, words);
-        for (first = 0; first < filters; first += 16, whole += size)
-            for (x = 0; x < target->width; x += 8) { /* eight places at once; those behind the row's end are left out below */
-                const uint8_t *weights = whole;
-                int filter = part * filters + first, count = filters - first < 16 ? filters - first : 16, left = target->width - x;
-                uint8_t *to = out + x * target->channels * target->bytes;
-                int next = target->channels * target->bytes;
-                lanes s0, s1, s2, s3, s4, s5, s6, s7;
+    for (at = 0; at < field.words; at++)
+        offsets[at] = at / words / taps * conv->down * field.pitch + at / words % taps * conv->right * pixel + at % words * 4;
+    field.unpacked = scratch + (field.words + 15) / 16 * 64;
+    field.at = conv->direct ? row_of(&maps[step->source], 0) : with_margins(step, field.unpacked + 2 * field.words * UNPACKED);
+    for (part = 0; part < conv->groups; part++, field.at += channels)
+        for (first = 0; first < filters; first += 32) {
+            int last = filters - first, blocks = last > 16 ? 2 : 1;
 
-                CLEAR(s0), CLEAR(s1), CLEAR(s2), CLEAR(s3), CLEAR(s4), CLEAR(s5), CLEAR(s6), CLEAR(s7);
-                for (ky = 0; ky < conv->height; ky++)
-                    for (tap = 0; tap < taps; tap++) {
-                        const uint8_t *in = copy + x * hop + (ky * conv->padded + tap * conv->right) * 4 * words;
-
-                        for (word = 0; word < run; word++, in += 4, weights += bytes) {
-                            const sixteen by = weights_at(weights, bytes);
-
-                            ADD(s0, four_at(in), by);
-                            ADD(s1, four_at(in + hop), by);
-                            ADD(s2, four_at(in + 2 * hop), by);
-                            ADD(s3, four_at(in + 3 * hop), by);
-                            ADD(s4, four_at(in + 4 * hop), by);
-                            ADD(s5, four_at(in + 5 * hop), by);
-                            ADD(s6, four_at(in + 6 * hop), by);
-                            ADD(s7, four_at(in + 7 * hop), by);
-                        }
-                    }
-#define SCALE(at, sum) \
-    if (left > (at)) \
-    scale_lanes(target, to + (at) * next, &conv->rule, filter, count, sum)
-                SCALE(0, s0);
-                SCALE(1, s1);
-                SCALE(2, s2);
-                SCALE(3, s3);
-                SCALE(4, s4);
-                SCALE(5, s5);
-                SCALE(6, s6);
-                SCALE(7, s7);
-#undef SCALE
-            }
-    }
+            filter_lanes(step, &field, part * filters + first, last, weights, blocks);
+            weights += blocks * field.words * conv->format;
+        }
 }

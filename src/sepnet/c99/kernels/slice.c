@@ -12,6 +12,15 @@ static void slice(const struct operation *step, int row)
     uint8_t *out = row_of(target, row);
     int x, channel;
 
+#if !defined(__thumb__)
+    if (slice->hop == 1) {
+        int run = slice->stride == 1 && target->channels == source->channels ? target->width : 1, size = run * target->channels;
+
+        for (x = 0; x < target->width; x += run, out += size)
+            memcpy(out, in + (slice->left + x * slice->stride) * source->channels, (size_t)size);
+        return;
+    }
+#endif
     for (x = 0; x < target->width; x++)
         for (channel = 0; channel < target->channels; channel++)
             *out++ = in[(slice->left + x * slice->stride) * source->channels + channel * slice->hop];
