@@ -32,7 +32,7 @@ def bench(
         typer.Option(
             "--against",
             metavar="FORMS",
-            help="Forms of the network in ONNX Runtime to measure beside it: float, int8, onnx (unpacks itself), onnx-uint8 (also with uint8 activations), or an .onnx file; FORM@openvino in that runtime; several by commas, none with ''.",
+            help="Forms of the network in ONNX Runtime to measure beside it: float, int8, onnx (unpacks itself), onnx-uint8 (also with uint8 activations), or an .onnx or .tflite file; FORM@openvino in that runtime; several by commas, none with ''.",
         ),
     ] = "float,int8",
     batch: Annotated[str, typer.Option("--batch", metavar="N,...", help="Images a run; several by commas.")] = "1,32",

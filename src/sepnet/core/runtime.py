@@ -33,6 +33,8 @@ class Runtime(abc.ABC):
     """What makes a network faster on it, and what does not: the end of a sentence "faster by ..."."""
     calibrates: ClassVar[bool] = False
     """Whether it computes in integers by the ranges of calibration images, and cannot be made without."""
+    takes: ClassVar[str] = ""
+    """How the names of other files end that it runs: ".onnx"."""
 
     @abc.abstractmethod
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
@@ -51,11 +53,8 @@ class Runtime(abc.ABC):
         return None
 
     @classmethod
-    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
-        """The first output of an .onnx file for a batch, of those runtimes that take such files.
-
-        Raises `UsageError` for all others, `SepnetError` when the file cannot be run.
-        """
+    def of_file(cls, path: Path, threads: int | None = None) -> Run:
+        """The first output of a file that ends like `takes`, for a batch.  Raises `SepnetError` when it cannot be run."""
         raise UsageError(f"the runtime {cls.name} takes packed files; found {path.name}")
 
     @abc.abstractmethod

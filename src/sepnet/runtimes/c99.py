@@ -20,7 +20,9 @@ class C99Runtime(Integer):
     """What a microcontroller computes, bit for bit; signs stay bits.  Needs a C compiler."""
 
     name: ClassVar[str] = "c99"
-    gains: ClassVar[str] = "fewer channels; without AVX2 or NEON also by pruned weights and sign patterns, which it computes with as they are packed"
+    gains: ClassVar[str] = (
+        "fewer channels; without AVX2 or NEON also by pruned weights and sign patterns, which it computes with as they are packed"
+    )
 
     def __init__(
         self, model: PackedModel, threads: int | None = None, images: Iterable[npt.NDArray[np.float32]] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from sepnet.converters.quiet import quiet
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.runtime import Runtime
+from sepnet.core.runtime import Run, Runtime
 
 __all__ = ["LiteRt", "TfliteFile"]
 
@@ -63,6 +64,7 @@ class LiteRt(Runtime):
     """
 
     name: ClassVar[str] = "litert"
+    takes: ClassVar[str] = ".tflite"
     gains: ClassVar[str] = (
         "fewer channels or layers, and int8 (export --to tflite); not by pruned weights, few bits or sign patterns"
     )
@@ -77,6 +79,10 @@ class LiteRt(Runtime):
             self._file = TfliteFile(convert(model), threads)
         except NetworkError as error:
             raise FormatError(f"the runtime litert cannot be made: {error}") from error
+
+    @classmethod
+    def of_file(cls, path: Path, threads: int | None = None) -> Run:
+        return TfliteFile(path.read_bytes(), threads).run
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._file.run(batch)

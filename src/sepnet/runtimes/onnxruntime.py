@@ -24,6 +24,7 @@ class OnnxRuntime(Runtime):
     """Runs on the CPU."""
 
     name: ClassVar[str] = "onnxruntime"
+    takes: ClassVar[str] = ".onnx"
     gains: ClassVar[str] = (
         "fewer channels or layers, and int8 activations (export --to onnx); not by pruned weights, few bits or sign patterns"
     )
@@ -55,7 +56,7 @@ class OnnxRuntime(Runtime):
         self._input = inputs[0]
 
     @classmethod
-    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
+    def of_file(cls, path: Path, threads: int | None = None) -> Run:
         probe = Probe(path, threads=threads)
         return lambda batch: probe.run(batch)[0]
 

@@ -20,13 +20,14 @@ class OpenVino(Runtime):
     """Runs on the CPU; on some of them OpenVINO would compute in bfloat16 if it were not told otherwise."""
 
     name: ClassVar[str] = "openvino"
+    takes: ClassVar[str] = ".onnx"
     gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         self._run = _compiled(onnx_model(model), "the packed file's graph", threads)
 
     @classmethod
-    def of_onnx(cls, path: Path, threads: int | None = None) -> Run:
+    def of_file(cls, path: Path, threads: int | None = None) -> Run:
         return _compiled(str(path), path.name, threads)
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

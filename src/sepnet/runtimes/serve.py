@@ -50,7 +50,7 @@ def serve() -> None:
 
 def _load(path: Path, name: str, threads: int, images: npt.NDArray[np.float32]) -> tuple[Run, dict[str, Any]]:
     loaders: dict[str, Callable[..., tuple[Run, float]]] = {_PACKED: _load_packed, _LIBRARY: _load_library}
-    run, started = loaders.get(path.suffix, _load_onnx)(path, name, threads, images)
+    run, started = loaders.get(path.suffix, _load_other)(path, name, threads, images)
     return run, {"seconds": time.perf_counter() - started}
 
 
@@ -69,10 +69,10 @@ def _load_library(path: Path, *_: object) -> tuple[Run, float]:
     return Library(path).run_floats, started
 
 
-def _load_onnx(path: Path, name: str, threads: int, _: object) -> tuple[Run, float]:
+def _load_other(path: Path, name: str, threads: int, _: object) -> tuple[Run, float]:
     runtime = RUNTIMES[name]
     started = time.perf_counter()
-    return runtime.of_onnx(path, threads), started
+    return runtime.of_file(path, threads), started
 
 
 def _times(run: Run, batch: npt.NDArray[np.float32], runs: int) -> list[float]:

@@ -28,8 +28,8 @@ class Worker:
     """The parent's end.  Use it as a context: the process ends with it.
 
     Args:
-        path: a packed file, a library (.so) that `Runtime.compiled` made of one, or an .onnx file, which only the runtime
-            onnxruntime takes.
+        path: a packed file, a library (.so) that `Runtime.compiled` made of one, or another file that
+            the runtime takes.
         runtime: a name on the shelf.
         inputs: path of an .npy file of images, normalized, float32 (n, ...); runtimes that calibrate do so by them.
         threads: for the runtime.

@@ -33,6 +33,10 @@ Array = npt.NDArray[np.float32]
 ROUNDS = 12
 CALIBRATED = 64
 
+_ONNX = ".onnx"
+_RUN_BY = {_ONNX: REFERENCE, ".tflite": "litert"}
+"""What runs other files, by how their names end, unless something else is asked for."""
+
 FORMS: dict[str, Callable[[PackedModel, Array], bytes]] = {
     "float": lambda model, _: onnx_model(model),
     "int8": lambda model, images: _exported(model, images, packed=False),
@@ -57,8 +61,8 @@ def bench(
     Args:
         model: the packed network.
         runtimes: what runs it.
-        against: forms of the same network in ONNX Runtime, names in `FORMS`, or paths of .onnx files that take the same images;
-            "int8@openvino" is the form in another runtime that takes .onnx files.
+        against: forms of the same network in ONNX Runtime, names in `FORMS`, or paths of .onnx and .tflite files that take the
+            same images; "int8@openvino" is the form in another runtime that takes such files.
         batches: images a run.
         threads: for each runtime.
         seconds: to measure each entrant at each batch size, at least.
@@ -102,9 +106,13 @@ def _check(
     for name in runtimes:
         _ = RUNTIMES[name]
     for form, runtime in map(_form_and_runtime, against):
-        _ = RUNTIMES[runtime]
-        if form not in FORMS and not (form.lower().endswith(".onnx") and Path(form).is_file()):
-            raise UsageError(f"found {form!r} to measure against; expected {', '.join(FORMS)} or an .onnx file")
+        suffix = _ONNX if form in FORMS else Path(form).suffix.lower()
+        if form not in FORMS and not (suffix in _RUN_BY and Path(form).is_file()):
+            raise UsageError(
+                f"found {form!r} to measure against; expected {', '.join(FORMS)}, or a file that ends like {', '.join(_RUN_BY)}"
+            )
+        if suffix != RUNTIMES[runtime].takes:
+            raise UsageError(f"found {form}@{runtime}; {form} is run by {_RUN_BY[suffix]}")
     if not runtimes or not batches or min(batches) < 1 or threads < 1 or not 0 < seconds < math.inf:
         raise UsageError(
             f"found {len(runtimes)} runtimes, batches {list(batches)}, {threads} threads, {seconds} seconds; expected one or more of each"
@@ -143,9 +151,13 @@ def _entrants(
 
 
 def _form_and_runtime(name: str) -> tuple[str, str]:
-    """What follows the last @ is the runtime."""
+    """What follows the last @ is the runtime, but in the name of a file."""
     form, _, runtime = name.rpartition("@")
-    return (form, runtime) if form else (name, REFERENCE)
+    return (
+        (form, runtime)
+        if form and not Path(name).is_file()
+        else (name, _RUN_BY.get(Path(name).suffix.lower(), REFERENCE))
+    )
 
 
 def _compiled(model: PackedModel, entrant: Entrant, images: Array, folder: Path) -> tuple[Path, float]:
