@@ -1,20 +1,25 @@
-"""How fast is the runtime c99 on the host against ONNX Runtime and OpenVINO on int8, and how much memory does it take?
+"""How fast is the runtime c99 on the host against ONNX Runtime, OpenVINO and LiteRT on int8, and what memory does it take?
 
     python benchmarks/host_speed.py             all networks
     python benchmarks/host_speed.py resnet20    those with this in their name, results not written
 
 `sepnet bench` at batch 1 on one thread: the packed file compiled by gcc -O3 -march=native, and the QDQ int8 form of the same
-network (uint8 activations) in the other two, each in a process of its own, in turns.  SEP-Net for ImageNet has random weights
+network (uint8 activations) in ONNX Runtime and OpenVINO, where litert-torch is installed an int8 .tflite file in LiteRT, too, each in a
+process of its own, in turns.  SEP-Net for ImageNet has random weights
 (seed 0) packed with its recipes, 224 x 224; the files in zoo/ are trained.  Images are random.  `c99_over` is c99's median over
 that of the other; `c99_over_fast` the same of the times that a tenth of the runs stays below, which other programs disturb less.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from command import ROOT
 from machine import save
@@ -38,10 +43,24 @@ def sepnet_small(recipe: str) -> PackedModel:
     return sepnet.compress(model, load_recipe(recipe), noise(model, 1000), epochs=0)
 
 
+def tflite(model: PackedModel, folder: str) -> tuple[str, ...]:
+    """An int8 file of the network, if its converter is here."""
+    if importlib.util.find_spec("litert_torch") is None:
+        return ()
+    from sepnet.converters.litert import convert
+
+    assert model.header.input is not None
+    path, random = Path(folder) / "int8.tflite", np.random.default_rng(0)
+    path.write_bytes(convert(model, [random.standard_normal((8, *model.header.input.shape), np.float32)]))
+    return (str(path),)
+
+
 def measure(name: str, model: PackedModel) -> dict[str, Any]:
     """One network in all runtimes."""
     found: dict[str, Any] = {"network": name}
-    for row in bench(model, ("c99",), AGAINST, (1,), 1, SECONDS).rows:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = bench(model, ("c99",), AGAINST + tflite(model, folder), (1,), 1, SECONDS).rows
+    for row in rows:
         found[row.entrant.runtime] = {
             "ms": round(row.ms, 4),
             "ms_10_to_90_percent": [round(row.fast_ms, 4), round(row.slow_ms, 4)],
@@ -49,11 +68,12 @@ def measure(name: str, model: PackedModel) -> dict[str, Any]:
             "peak_mb": None if row.peak_bytes is None else round(row.peak_bytes / 1e6, 1),
             "difference": round(row.difference, 4),
         }
+    others = [row.entrant.runtime for row in rows[1:]]
     for name, key in (
         ("c99_over", lambda row: row["ms"]),
         ("c99_over_fast", lambda row: row["ms_10_to_90_percent"][0]),
     ):
-        found[name] = {other: round(key(found["c99"]) / key(found[other]), 3) for other in ("onnxruntime", "openvino")}
+        found[name] = {other: round(key(found["c99"]) / key(found[other]), 3) for other in others}
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("sepnet", "torch", "numpy", "onnxruntime", "openvino", "constriction")
+PACKAGES = ("sepnet", "torch", "numpy", "onnxruntime", "openvino", "ai-edge-litert", "constriction")
 
 
 def machine() -> dict[str, Any]:
