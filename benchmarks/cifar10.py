@@ -69,11 +69,9 @@ ROWS = {
     "resnet20-again": Row(
         "resnet20_cifar", "again:resnet20-pattern", "resnet-cifar10-pattern-again", "resnet20-cifar10-pattern"
     ),
-    "resnet20-dictionary": Row(
-        "resnet20_cifar",
-        "again:resnet20-again",
-        "resnet-cifar10-dictionary",
-        "resnet20-cifar10-dictionary",
+    "resnet20-dictionary": Row("resnet20_cifar", "again:resnet20-again", "resnet-cifar10-dictionary"),
+    "resnet20-dictionary-again": Row(
+        "resnet20_cifar", "again:resnet20-dictionary", "resnet-cifar10-dictionary-again", "resnet20-cifar10-dictionary"
     ),
     "resnet20-small": Row(
         "resnet20_cifar", "cifar10_resnet20.safetensors", "resnet-cifar10-small", "resnet20-cifar10-small", best=True

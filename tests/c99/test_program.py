@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from small_networks import NETWORKS, Builder, images, integer
+from small_networks import NETWORKS, SHAPE, Builder, images, integer
 
+from sepnet.c99.host import HostProgram
 from sepnet.c99.memory import plan_memory
 from sepnet.c99.program import Program, generate
+from sepnet.core.dataset import normalize
 from sepnet.core.errors import NetworkError
+from sepnet.core.header import InputSpec
 from sepnet.core.packed_model import PackedModel
 from sepnet.integer.model import IntegerModel
-from sepnet.integer.reference import quantize, run
+from sepnet.integer.reference import quantize, run, run_floats
 from sepnet.integer.trace import trace
 
 ROOT = Path(__file__).parents[2]
@@ -35,17 +38,18 @@ def write(program: Program, folder: Path) -> None:
 
 def demo(
     model: IntegerModel,
-    q: npt.NDArray[np.uint8],
+    pixels: npt.NDArray[np.uint8],
     folder: Path,
     flags: str,
     lanes: bool = False,
     compiler: str = "gcc",
     emulator: Sequence[str] = (),
+    about: InputSpec | None = None,
 ) -> list[list[int]]:
-    """What the compiled demo prints for each image."""
-    write(generate(model, lanes), folder)
+    """What the compiled demo prints for each image; without `about` pixels are numbers q."""
+    write(generate(model, lanes, about), folder)
     subprocess.run(["make", "-s", "-C", str(folder), f"CC={compiler}", f"CFLAGS={flags}"], check=True)
-    images = q.transpose(0, 2, 3, 1).tobytes()
+    images = pixels.transpose(0, 2, 3, 1).tobytes()
     ran = subprocess.run([*emulator, folder / "demo"], input=images, capture_output=True, check=True)
     assert not ran.stderr
     return [[int(number) for number in line.split(b":")[1].split()] for line in ran.stdout.splitlines()]
@@ -143,3 +147,21 @@ def test_lenet5(tmp_path: Path) -> None:
     q = quantize(model.values[model.input], images(5, (1, 28, 28)) * 2)
     assert demo(model, q, tmp_path, "-O1") == run(model, q).reshape(len(q), -1).tolist()
     assert generate(model).weight_bytes < 7_500
+
+
+@needs_compiler
+def test_the_demo_takes_pixels(tmp_path: Path) -> None:
+    model, random = integer(NETWORKS["residual"]()), np.random.default_rng(0)
+    about = InputSpec(SHAPE, tuple(random.uniform(0.2, 0.6, SHAPE[0])), tuple(random.uniform(0.1, 0.5, SHAPE[0])))
+    pixels = random.integers(0, 256, (3, *SHAPE)).astype(np.uint8)
+    q = quantize(model.values[model.input], normalize(pixels, about.mean, about.std))
+    assert demo(model, pixels, tmp_path, "-O1", about=about) == run(model, q).reshape(len(q), -1).tolist()
+
+
+@needs_compiler
+def test_no_images_and_no_numbers() -> None:
+    model = integer(NETWORKS["residual"]())
+    program, broken = HostProgram(model), images(2)
+    broken[0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    np.testing.assert_array_equal(program.run_floats(broken), run_floats(model, broken))
+    assert program.run_floats(broken[:0]).shape == run_floats(model, broken[:0]).shape == (0, 10)

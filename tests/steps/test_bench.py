@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -66,8 +67,10 @@ def test_images_of_a_data_set() -> None:
         ({"against": ("double",)}, UsageError, "found 'double' to measure against; expected float, int8"),
         ({"against": ("missing.onnx",)}, UsageError, "missing.onnx"),
         ({"against": ("int8@torch",)}, UsageError, "int8 is run by onnxruntime"),
-        ({"batches": ()}, UsageError, "expected one or more"),
-        ({"batches": (0,)}, UsageError, "expected one or more"),
+        ({"runtimes": ()}, UsageError, "found no runtime"),
+        ({"threads": 0}, UsageError, "found 0 threads"),
+        ({"batches": ()}, UsageError, "expected one size or more"),
+        ({"batches": (0,)}, UsageError, "each of 1 or more"),
         ({"seconds": float("nan")}, UsageError, "nan seconds"),
     ],
 )
@@ -77,8 +80,12 @@ def test_what_cannot_be_measured(options: dict[str, object], error: type[SepnetE
 
 
 def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="does not say which images"):
+    with pytest.raises(FormatError, match="weights alone"):
         bench(PackedModel.of(Header("nothing", 0, ()), b"", ()))
+    free = PackedModel.of(msgspec.structs.replace(LENET5.header, input=None), LENET5.graph, LENET5.payloads)
+    with pytest.raises(FormatError, match="does not say which images"):
+        bench(free)
+    assert bench(free, against=(), data=load("digits"), **QUICK).inputs == "test images of digits"  # type: ignore[arg-type]
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     with pytest.raises(SepnetError, match=r"broken.onnx by onnxruntime: ONNX Runtime refuses"):
         bench(LENET5, against=(str(tmp_path / "broken.onnx"),), **QUICK)  # type: ignore[arg-type]

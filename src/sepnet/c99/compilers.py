@@ -73,10 +73,11 @@ def has_lanes() -> bool:
     compiler = find_compiler()
     if not compiler:
         return False
-    ran = subprocess.run(
-        [*compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True
-    )
-    return any(all(f"#define {name} " in ran.stdout for name in names) for names in VECTORS)
+    try:
+        defined = _run([*compiler, "-march=native", "-dM", "-E", "-x", "c", os.devnull], Path())
+    except OutputError:  # another kind of compiler
+        return False
+    return any(all(f"#define {name} " in defined for name in names) for names in VECTORS)
 
 
 def compile_library(program: Program, extra: str, folder: Path) -> Path:
@@ -84,10 +85,8 @@ def compile_library(program: Program, extra: str, folder: Path) -> Path:
 
     Raises `UsageError` where there is no C compiler.
     """
-    compiler = os.environ.get("CC", "").split() or [
-        next((name for name in ("gcc", "cc", "clang") if shutil.which(name)), "")
-    ]
-    if not compiler[0]:
+    compiler = find_compiler()
+    if not compiler:
         raise UsageError(
             "the runtime c99 compiles the network and found no C compiler; expected gcc, cc or clang, or $CC"
         )
@@ -109,7 +108,10 @@ def _run(command: list[str], folder: Path) -> str:
     try:
         ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     except OSError as error:
-        raise UsageError(f"cannot run {command[0]}: {error.strerror or error}") from error
+        raise UsageError(
+            f"cannot run the C compiler {command[0]}: {error.strerror or error}; expected gcc, cc or clang, or $CC"
+        ) from error
     if ran.returncode:
-        raise OutputError(f"{command[0]} does not compile the network: {' '.join(ran.stderr.split())[:300]}")
+        reason = " ".join(ran.stderr.split())[:300] or f"exit status {ran.returncode}, no reason given"
+        raise OutputError(f"{command[0]} does not compile the network: {reason}")
     return ran.stdout

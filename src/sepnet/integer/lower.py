@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,18 +41,19 @@ WIDE_LEVELS, HEADROOM = 32767, 4.0
 """An output in 16 bits holds four times what was seen while calibrating, in as many steps to each side."""
 
 
-def lower(model: PackedModel, ranges: Ranges) -> IntegerModel:
+def lower(model: PackedModel, ranges: Ranges, shape: Sequence[int] | None = None) -> IntegerModel:
     """An integer model of a packed one.
 
     Args:
-        model: the packed model; its header says what the input looks like.
+        model: the packed model.
         ranges: (low, high) of the graph's values by name, as calibration images show them.
+        shape: (channels, height, width) of an input; None takes that of the header.
 
     Raises:
         NetworkError: an operator without an integer form, or a value without a range.
         FormatError: a file without a graph.
     """
-    found = trace(model)
+    found = trace(model, shape)
     drafts, clamps = _fuse(found)
     values = _values(found, drafts, ranges)
     operators = tuple(_integer(draft, values, clamps.get(draft.target)) for draft in drafts)

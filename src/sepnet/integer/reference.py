@@ -33,13 +33,13 @@ Integers = npt.NDArray[np.int64]
 
 
 def quantize(value: Value, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """q of numbers: clamp(floor(number / scale + zero + 1/2)), in float64.
+    """q of numbers: clamp(floor(number / scale + zero + 1/2)), in float64; 0 of what is no number.
 
     >>> quantize(Value("x", (1, 1, 3), 0.5, 10), np.float32([[[[-9, 0.25, 1]]]])).tolist()
     [[[[0, 11, 12]]]]
     """
     scaled = np.floor(np.asarray(numbers, np.float64) / value.scale + (value.zero + 0.5))
-    return np.clip(scaled, *value.limits).astype(np.uint8)
+    return np.clip(np.where(np.isnan(scaled), 0, scaled), *value.limits).astype(np.uint8)
 
 
 def dequantize(value: Value, q: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -67,7 +67,7 @@ def run_floats(model: IntegerModel, batch: npt.NDArray[np.float32]) -> npt.NDArr
     """Outputs for inputs as the network takes them: (n, classes), or (n, channels, height, width) of a map."""
     source, target = model.values[model.input], model.values[model.output]
     found = dequantize(target, run(model, quantize(source, batch)))
-    return found.reshape(len(found), -1) if target.shape[1:] == (1, 1) else found
+    return found.reshape(len(found), target.shape[0]) if target.shape[1:] == (1, 1) else found
 
 
 def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> Integers:
@@ -122,10 +122,11 @@ def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
     exact = np.float32 if bound < 1 << 24 else np.float64
     windows = _windows(source, (kernel[0], kernel[1]), conv.strides, conv.pads, zero, conv.dilations, exact)
     count, _, high, wide = windows.shape[:4]
-    rows = windows.reshape(count, conv.groups, channels, high, wide, -1).transpose(1, 0, 3, 4, 2, 5)
-    weight = conv.weight.reshape(conv.groups, filters // conv.groups, -1).astype(exact)
-    sums = rows.reshape(conv.groups, count * high * wide, -1) @ weight.transpose(0, 2, 1)
-    shaped = sums.reshape(conv.groups, count, high, wide, -1).transpose(1, 0, 4, 2, 3)
+    size, each = kernel[0] * kernel[1], filters // conv.groups
+    rows = windows.reshape(count, conv.groups, channels, high, wide, size).transpose(1, 0, 3, 4, 2, 5)
+    weight = conv.weight.reshape(conv.groups, each, channels * size).astype(exact)
+    sums = rows.reshape(conv.groups, count * high * wide, channels * size) @ weight.transpose(0, 2, 1)
+    shaped = sums.reshape(conv.groups, count, high, wide, each).transpose(1, 0, 4, 2, 3)
     return np.asarray(shaped.reshape(count, filters, high, wide), np.int64)
 
 

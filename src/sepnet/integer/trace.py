@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.integer import arithmetic, arrangement, response
 from sepnet.integer.constants import CONSTANTS, fold
 from sepnet.integer.drafts import Trace
-from sepnet.integer.graph_values import GraphValues, Ref, Shape
+from sepnet.integer.graph_values import GraphValues, Ref
 from sepnet.packing.onnx_graph import Node
 
 __all__ = ["trace"]
 
 
-def trace(model: PackedModel, shape: Shape | None = None) -> Trace:
+def trace(model: PackedModel, shape: Sequence[int] | None = None) -> Trace:
     """The operators of a packed model for one example of `shape`, by default that of the header.
 
     Raises:
@@ -27,11 +27,16 @@ def trace(model: PackedModel, shape: Shape | None = None) -> Trace:
     if not model.graph:
         raise FormatError("the packed file holds weights alone, no graph that could be run")
     if shape is None:
-        if model.header.input is None or len(model.header.input.shape) != 3:
-            raise FormatError("the packed file does not say how large its inputs are (header key `input`)")
-        sides = model.header.input.shape
-        shape = (sides[0], sides[1], sides[2])
-    values = GraphValues(model, shape)
+        shape = model.header.input.shape if model.header.input else ()
+    if len(shape) != 3:
+        raise FormatError(
+            f"the network's input has the shape {list(shape)} (header key `input`); in integers it is (channels, height, width)"
+        )
+    values = GraphValues(model, (shape[0], shape[1], shape[2]))
+    if len(values.graph.outputs) != 1:
+        raise NetworkError(
+            f"the network has {len(values.graph.outputs)} outputs ({', '.join(values.graph.outputs)}); in integers it can have one"
+        )
     for node in response.collapse(values.graph.nodes, values.graph.outputs, values.known):
         _visit(values, node)
     output = values.known.get(values.graph.outputs[0])

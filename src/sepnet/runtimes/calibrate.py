@@ -27,7 +27,7 @@ def ready(model: PackedModel, name: str, data: Dataset | None = None) -> Runtime
         if runtime.calibrates:
             raise UsageError(
                 f"the runtime {name} computes in integers, whose scales come from calibration images, and found none; "
-                "expected a data set: run --calibrate DATA"
+                "expected a data set to calibrate by"
             )
         return runtime(model)
     wanted = model.header.input

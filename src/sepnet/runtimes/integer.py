@@ -30,7 +30,9 @@ class Integer(Runtime):
     ) -> None:
         if images is None:
             raise UsageError(f"the runtime {self.name} makes its scales by calibration images, and found none")
-        self.model = lower(model, activation_ranges(model, images))
+        batches = list(images)
+        shape = None if model.header.input else batches[0].shape[1:]
+        self.model = lower(model, activation_ranges(model, batches), shape)
 
     @classmethod
     def calibrated(

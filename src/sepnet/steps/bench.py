@@ -18,10 +18,10 @@ from sepnet.core.bench_report import BenchReport, BenchRow, Entrant
 from sepnet.core.dataset import Dataset, normalize
 from sepnet.core.errors import DataError, FormatError, UsageError
 from sepnet.core.files import write_bytes
+from sepnet.core.header import InputSpec
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
-from sepnet.packing.restore import onnx_model
 from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.energy import processor_joules
@@ -38,7 +38,7 @@ _RUN_BY = {_ONNX: REFERENCE, ".tflite": "litert"}
 """What runs other files, by how their names end, unless something else is asked for."""
 
 FORMS: dict[str, Callable[[PackedModel, Array], bytes]] = {
-    "float": lambda model, _: onnx_model(model),
+    "float": lambda model, _: OnnxNetwork.of(model).encode(packed=False)[0],
     "int8": lambda model, images: _exported(model, images, packed=False),
     "onnx": lambda model, _: _exported(model, None, packed=True),
     "onnx-uint8": lambda model, images: _exported(model, images, packed=True),
@@ -107,23 +107,35 @@ def _check(
         _ = RUNTIMES[name]
     for form, runtime in map(_form_and_runtime, against):
         suffix = _ONNX if form in FORMS else Path(form).suffix.lower()
-        if form not in FORMS and not (suffix in _RUN_BY and Path(form).is_file()):
+        if form not in FORMS and suffix not in _RUN_BY:
             raise UsageError(
                 f"found {form!r} to measure against; expected {', '.join(FORMS)}, or a file that ends like {', '.join(_RUN_BY)}"
             )
+        if form not in FORMS and not Path(form).is_file():
+            raise UsageError(f"found no file {form} to measure against")
         if suffix != RUNTIMES[runtime].takes:
             raise UsageError(f"found {form}@{runtime}; {form} is run by {_RUN_BY[suffix]}")
-    if not runtimes or not batches or min(batches) < 1 or threads < 1 or not 0 < seconds < math.inf:
-        raise UsageError(
-            f"found {len(runtimes)} runtimes, batches {list(batches)}, {threads} threads, {seconds} seconds; expected one or more of each"
-        )
+    if not runtimes:
+        raise UsageError("found no runtime to measure; expected one or more")
+    if not batches or min(batches) < 1:
+        raise UsageError(f"found batches of {list(batches)} images; expected one size or more, each of 1 or more")
+    if threads < 1:
+        raise UsageError(f"found {threads} threads; expected 1 or more")
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"found {seconds} seconds; expected a number above 0")
 
 
 def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array, Array, str]:
     """To run on, to calibrate by, and what they are."""
+    if not model.graph:
+        raise FormatError("the packed file holds weights alone, no graph that could be run")
     wanted = model.header.input
+    if wanted is None and data is not None:
+        wanted = InputSpec(data.input_shape, data.mean, data.std)
     if wanted is None:
-        raise FormatError("the packed file does not say which images it takes (header key `input`)")
+        raise FormatError(
+            "the packed file does not say which images it takes (header key `input`); expected a data set that has such, as --data"
+        )
     if data is None:
         images = np.random.default_rng(0).standard_normal((count, *wanted.shape), np.float32)
         return images, images, "random images (normal)"
@@ -146,7 +158,8 @@ def _entrants(
         path = folder / f"{form}.onnx" if form in FORMS else Path(form)
         if form in FORMS:
             write_bytes(path, FORMS[form](model, images))
-        found.append(Entrant(form if form in FORMS else path.name, runtime, str(path), path.stat().st_size))
+        name = path.name if [Path(other).name for other in against].count(path.name) == 1 else str(path)
+        found.append(Entrant(form if form in FORMS else name, runtime, str(path), path.stat().st_size))
     return found
 
 

@@ -7,7 +7,7 @@
 @FACTS@
 
 /* Where the input goes before each run: height x width x channels numbers q, which stand for
- * MODEL_INPUT_SCALE * (q - MODEL_INPUT_ZERO).  A run writes over them. */
+ * MODEL_INPUT_SCALE * (q - MODEL_INPUT_ZERO); model_pixels.h makes them of pixels.  A run writes over them. */
 uint8_t *model_input(void);
 
 void model_run(void);
