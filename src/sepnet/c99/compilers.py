@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sepnet.c99.program import Program
-from sepnet.core.errors import OutputError, UsageError
+from sepnet.core.errors import OutputError, UsageError, brief
 
 __all__ = ["TARGETS", "Sizes", "Target", "compile_library", "find_compiler", "has_lanes", "measure", "write_files"]
 
@@ -112,6 +112,6 @@ def _run(command: list[str], folder: Path) -> str:
             f"cannot run the C compiler {command[0]}: {error.strerror or error}; expected gcc, cc or clang, or $CC"
         ) from error
     if ran.returncode:
-        reason = " ".join(ran.stderr.split())[:300] or f"exit status {ran.returncode}, no reason given"
+        reason = brief(ran.stderr) or f"exit status {ran.returncode}, no reason given"
         raise OutputError(f"{command[0]} does not compile the network: {reason}")
     return ran.stdout

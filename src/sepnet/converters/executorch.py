@@ -10,7 +10,7 @@ import torch
 
 from sepnet.converters.program import Program, trace
 from sepnet.converters.quiet import quiet
-from sepnet.core.errors import MissingExtraError, NetworkError
+from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 
 __all__ = ["PteFile", "convert", "require"]
@@ -42,7 +42,7 @@ def convert(model: PackedModel, batches: Iterable[Floats] | None = None) -> byte
         with quiet():
             return _converted(program, batches)
     except Exception as error:  # the converter raises almost anything
-        raise NetworkError(f"ExecuTorch refuses the network: {' '.join(str(error).split())[:300]}") from error
+        raise NetworkError(f"ExecuTorch refuses the network: {brief(error)}") from error
 
 
 def _converted(program: Program, batches: Iterable[Floats] | None) -> bytes:
@@ -82,7 +82,7 @@ class PteFile:
                 self._program = Runtime.get().load_program(data)  # a method does not keep its program alive
                 self._method = self._program.load_method("forward")
         except RuntimeError as error:
-            raise NetworkError(f"ExecuTorch refuses the file: {' '.join(str(error).split())[:300]}") from error
+            raise NetworkError(f"ExecuTorch refuses the file: {brief(error)}") from error
 
     def run(self, batch: Floats) -> Floats:
         """Outputs of any number of examples that is a multiple of `size`.  `NetworkError` when no kernel takes an operator."""
@@ -90,7 +90,7 @@ class PteFile:
         try:
             return np.concatenate([self._method.execute((part,))[0].numpy() for part in parts])
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             raise NetworkError(
                 f"ExecuTorch cannot run the file on input of shape {[*batch.shape]}: {reason}"
             ) from error

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sepnet.converters.program import Program, trace
 from sepnet.converters.quiet import quiet
-from sepnet.core.errors import MissingExtraError, NetworkError
+from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 
 __all__ = ["convert", "require"]
@@ -49,7 +49,7 @@ def convert(model: PackedModel, batches: Iterable[Floats] | None = None) -> byte
                 made, [{"args_0": batch[at : at + size]} for batch in batches for at in range(0, len(batch), size)]
             )
     except Exception as error:  # the converter raises almost anything
-        raise NetworkError(f"litert-torch refuses the network: {' '.join(str(error).split())[:300]}") from error
+        raise NetworkError(f"litert-torch refuses the network: {brief(error)}") from error
 
 
 def _converted(program: Program) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sepnet.core.errors import NetworkError
+from sepnet.core.errors import NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.torch_graph import TorchGraph
@@ -51,7 +51,7 @@ def trace(model: PackedModel) -> Program:
             _check_alone(function, shape)
         return Program(function.traced(shape), shape)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = brief(error)
         raise NetworkError(f"the graph cannot be traced in torch for input of shape {[*shape]}: {reason}") from error
 
 

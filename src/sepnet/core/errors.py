@@ -22,7 +22,23 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "WeightsError",
+    "brief",
 ]
+
+_LONGEST = 300
+
+
+def brief(problem: object) -> str:
+    """What another library says, on one line of at most 300 characters, cut between words.
+
+    >>> brief("Got: 28\\n  Expected: 32"), brief("abcd " * 100)[-11:]
+    ('Got: 28 Expected: 32', 'abcd abcd …')
+    """
+    text = " ".join(str(problem).split())
+    if len(text) <= _LONGEST:
+        return text
+    head = text[: _LONGEST - 1]
+    return (head.rpartition(" ")[0] or head[:-1]) + " …"
 
 
 class SepnetError(Exception):

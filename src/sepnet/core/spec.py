@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sepnet.core.errors import SepnetError, UsageError
+from sepnet.core.errors import SepnetError, UsageError, brief
 
 __all__ = ["Spec", "call", "describe", "find_function", "module_here", "parse", "parse_options", "signature_of"]
 
@@ -205,5 +205,5 @@ def describe(problem: BaseException) -> str:
     >>> describe(ValueError("two\\n  lines"))
     'ValueError: two lines'
     """
-    text = " ".join(str(problem).split())
+    text = brief(problem)
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__

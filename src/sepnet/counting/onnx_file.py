@@ -68,7 +68,7 @@ def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = No
     try:
         proto = infer_shapes(proto)
     except Exception as problem:
-        raise NetworkError(f"the sizes of {path} do not fit: {describe(problem)[:300]}") from problem
+        raise NetworkError(f"the sizes of {path} do not fit: {describe(problem)}") from problem
     graph = OnnxGraph(
         list(proto.graph.node),
         [v.name for v in inputs],

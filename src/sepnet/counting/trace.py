@@ -29,7 +29,7 @@ def trace(model: nn.Module, shapes: tuple[Shape, ...], types: Sequence[torch.dty
     try:
         twin = _bare_copy(model, meta=False)
     except Exception as problem:  # the user's module may define its own copying
-        raise NetworkError(f"the network cannot be copied: {describe(problem)[:300]}") from problem
+        raise NetworkError(f"the network cannot be copied: {describe(problem)}") from problem
     device = next((t.device for t in itertools.chain(model.parameters(), model.buffers())), torch.device("cpu"))
     return _run(twin, shapes, types, batch, device)
 
@@ -108,7 +108,7 @@ def _input_types(
 def _misfit(problem: Exception, shapes: tuple[Shape, ...], watch: Watch) -> NetworkError:
     """One line: the input, the layer that failed, what it found and expected, and what torch said."""
     asked = " and ".join(str(shape) for shape in shapes)
-    text = describe(problem)[:300]
+    text = describe(problem)
     if not watch.running:
         return NetworkError(f"an input of shape {asked} does not fit the network: {text}")
     path, module, inputs = watch.running[-1]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sepnet.core.dataset import Dataset, Split
-from sepnet.core.errors import DataError
+from sepnet.core.errors import DataError, brief
 from sepnet.datasets.normalization import mean_and_std
 
 __all__ = ["CLASSES", "cifar10", "read_batch", "read_mosaic"]
@@ -127,7 +127,7 @@ def read_mosaic(path: Path) -> Pixels:
     except FileNotFoundError as problem:
         raise DataError(f"{path}: no such file; expected the six mosaics of CIFAR-10 there") from problem
     except Exception as problem:  # Pillow's decoders raise anything at a broken file
-        text = " ".join(str(problem).split())
+        text = brief(problem)
         raise DataError(f"{path}: broken, or no image: {type(problem).__name__}: {text}") from problem
     tiles = pixels.reshape(100, 32, 100, 32, 3).transpose(0, 2, 4, 1, 3)
     return np.ascontiguousarray(tiles).reshape(-1, 3, 32, 32)
@@ -146,7 +146,7 @@ def _labels(path: Path) -> dict[str, Labels]:
                     )
                 found[key] = array.astype(np.int64)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as problem:
-        text = " ".join(str(problem).split())
+        text = brief(problem)
         raise DataError(f"{path}: missing or broken: {type(problem).__name__}: {text}") from problem
     for key, labels in found.items():
         if labels.min() < 0 or labels.max() > 9:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sepnet.core.dataset import Dataset, Split
-from sepnet.core.errors import DataError
+from sepnet.core.errors import DataError, brief
 from sepnet.datasets.images import check_crop, read_crop
 from sepnet.datasets.normalization import mean_and_std
 
@@ -68,7 +68,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
                     )
                 found.append((f"{path}/{entry.filename}", archive.read(entry)))
     except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as problem:
-        text = " ".join(str(problem).split())
+        text = brief(problem)
         raise DataError(f"{path}: missing or broken: {type(problem).__name__}: {text}") from problem
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from sepnet.core.errors import DataError, UsageError
+from sepnet.core.errors import DataError, UsageError, brief
 
 __all__ = ["EXTENSIONS", "INTERPOLATIONS", "check_crop", "image_shape", "read_crop", "read_image", "read_random_crop"]
 
@@ -185,7 +185,7 @@ def _decode(source: Path | bytes, where: str) -> Image.Image:
     except (
         Exception
     ) as problem:  # Pillow's decoders raise anything at a broken file, SyntaxError and struct.error among them
-        text = " ".join(str(problem).split())
+        text = brief(problem)
         raise DataError(f"{where}: broken, or no image: {type(problem).__name__}: {text}") from problem
     return _eight_bits(decoded, where)
 

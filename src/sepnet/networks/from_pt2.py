@@ -49,7 +49,7 @@ def from_pt2(spec: Spec) -> nn.Module:
         raise NetworkError(f"cannot read {spec.text}: {problem.strerror or problem}") from problem
     except Exception as problem:  # a damaged archive raises almost anything
         why = describe(problem).partition(" Please check the warnings above")[0]  # which are not shown
-        raise NetworkError(f"{spec.text} is not a network that torch.export.save wrote: {why[:300]}") from problem
+        raise NetworkError(f"{spec.text} is not a network that torch.export.save wrote: {why}") from problem
     for name in ("train", "eval"):  # they raise, though there is nothing to switch
         module.__dict__.pop(name, None)
     _tie(module)

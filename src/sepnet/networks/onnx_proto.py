@@ -40,7 +40,7 @@ def load_proto(path: str | os.PathLike[str], doing: str, external: bool = True) 
     except OSError as problem:
         raise NetworkError(f"cannot read {path}: {problem.strerror or problem}") from problem
     except Exception as problem:  # a damaged file raises almost anything
-        raise NetworkError(f"{path} is not an ONNX file: {describe(problem)[:200]}") from problem
+        raise NetworkError(f"{path} is not an ONNX file: {describe(problem)}") from problem
     if not proto.graph.node:
         raise NetworkError(f"{path} is not an ONNX file, or its graph is empty")
     return proto

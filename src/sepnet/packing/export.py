@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sepnet.core.errors import MissingExtraError, NetworkError
+from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.packing.fold import drop_defaults, find_norms, fold, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import call, check_standard, finish, lift_weights
@@ -79,8 +79,8 @@ def _export(model: nn.Module, shape: tuple[int, ...]) -> Any:
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
             )
     except Exception as error:  # the exporter raises many kinds of its own
-        reason = " ".join(str(error.__cause__ or error).split())[:400]
-        if "data-dependent" in reason.lower():
+        reason = brief(error.__cause__ or error)
+        if "data-dependent" in str(error.__cause__ or error).lower():
             raise NetworkError(
                 f"the network's forward takes a decision by the values of its input (an if, a while, an .item()), which a graph cannot hold; expected tensor operations such as torch.where: {reason}"
             ) from error

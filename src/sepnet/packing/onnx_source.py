@@ -67,7 +67,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
     except SepnetError:
         raise
     except Exception as problem:  # a graph that breaks the rules of ONNX raises almost anything
-        raise NetworkError(f"{path} is no graph that follows the rules of ONNX: {describe(problem)[:200]}") from problem
+        raise NetworkError(f"{path} is no graph that follows the rules of ONNX: {describe(problem)}") from problem
 
 
 def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:

@@ -100,7 +100,7 @@ def what_differs(model: nn.Module, made: nn.Module, cuts: Cuts, example: torch.T
         try:
             found = copy.deepcopy(made).eval()(example)
         except Exception as error:  # whatever the user's forward raises
-            return f"it does not run any more: {describe(error)[:200]}"
+            return f"it does not run any more: {describe(error)}"
     if found.shape != wanted.shape:
         return f"its outputs have the shape {list(found.shape)}, not {list(wanted.shape)}"
     apart, most = float((wanted - found).abs().max()), float(wanted.abs().max())

@@ -92,7 +92,7 @@ def coupled_channels(model: nn.Module, example: torch.Tensor) -> list[Coupled]:
     except NetworkError:
         raise
     except Exception as error:  # the user's forward, or what Torch-Pruning makes of it
-        raise NetworkError(f"Torch-Pruning cannot trace this network: {describe(error)[:300]}") from error
+        raise NetworkError(f"Torch-Pruning cannot trace this network: {describe(error)}") from error
 
 
 def _run(model: nn.Module, example: torch.Tensor) -> torch.Tensor:

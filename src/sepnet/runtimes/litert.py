@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.converters.quiet import quiet
-from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError
+from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
 
@@ -32,7 +32,7 @@ class TfliteFile:
                 self._interpreter = Interpreter(model_content=data, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise NetworkError(f"LiteRT refuses the file: {' '.join(str(error).split())[:300]}") from error
+            raise NetworkError(f"LiteRT refuses the file: {brief(error)}") from error
         (self._input,) = self._interpreter.get_input_details()
         (self._output, *_) = self._interpreter.get_output_details()
 

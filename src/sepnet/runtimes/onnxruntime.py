@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sepnet.core.errors import DataError, FormatError
+from sepnet.core.errors import DataError, FormatError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
 from sepnet.packing.restore import onnx_model
@@ -41,9 +41,7 @@ class OnnxRuntime(Runtime):
         except FormatError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise FormatError(
-                f"ONNX Runtime refuses the packed file's graph: {' '.join(str(error).split())[:300]}"
-            ) from error
+            raise FormatError(f"ONNX Runtime refuses the packed file's graph: {brief(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if [value.type for value in inputs] != ["tensor(float)"] or not outputs or outputs[0].type != "tensor(float)":
             found = (
@@ -64,7 +62,7 @@ class OnnxRuntime(Runtime):
         try:
             outputs = self._session.run(None, {self._input.name: np.ascontiguousarray(batch, np.float32)})
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             if self._fits(batch.shape):
                 raise FormatError(f"ONNX Runtime cannot run the packed file's graph: {reason}") from error
             expected = ["n", *self._input.shape[1:]]

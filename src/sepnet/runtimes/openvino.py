@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import DataError, FormatError, MissingExtraError
+from sepnet.core.errors import DataError, FormatError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
 from sepnet.packing.restore import onnx_model
@@ -46,13 +46,13 @@ def _compiled(model: bytes | str, what: str, threads: int | None) -> Run:
     try:
         compiled = core.compile_model(core.read_model(model), "CPU", options)
     except RuntimeError as error:
-        raise FormatError(f"OpenVINO refuses {what}: {' '.join(str(error).split())[:300]}") from error
+        raise FormatError(f"OpenVINO refuses {what}: {brief(error)}") from error
 
     def run(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
             outputs = compiled([np.ascontiguousarray(batch, np.float32)])
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             raise DataError(f"the network cannot run on input of shape {list(batch.shape)}: {reason}") from error
         return np.array(outputs[0], np.float32)
 

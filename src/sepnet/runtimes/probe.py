@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sepnet.core.errors import DataError, NetworkError
+from sepnet.core.errors import DataError, NetworkError, brief
 from sepnet.packing.wire import with_outputs
 
 __all__ = ["Probe"]
@@ -47,7 +47,7 @@ class Probe:
                 source, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise NetworkError(f"ONNX Runtime refuses the network: {' '.join(str(error).split())[:300]}") from error
+            raise NetworkError(f"ONNX Runtime refuses the network: {brief(error)}") from error
         self._input = self._session.get_inputs()[0]
         outputs = self._session.get_outputs()
         floats = {value.name for value in outputs if value.type == "tensor(float)"}
@@ -59,7 +59,7 @@ class Probe:
         try:
             found = self._session.run(self._wanted, {self._input.name: np.ascontiguousarray(batch, np.float32)})
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             expected = ["n", *self._input.shape[1:]]
             raise DataError(
                 f"the network cannot run on input of shape {list(batch.shape)}; expected {expected}: {reason}"

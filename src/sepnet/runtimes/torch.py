@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import DataError, MissingExtraError
+from sepnet.core.errors import DataError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
 
@@ -39,6 +39,6 @@ class TorchRuntime(Runtime):
         try:
             outputs = self._graph(torch.from_numpy(np.ascontiguousarray(batch, np.float32)))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             raise DataError(f"the network cannot run on input of shape {list(batch.shape)}: {reason}") from error
         return np.asarray(outputs, np.float32)

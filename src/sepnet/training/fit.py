@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.epoch_log import EpochLog
-from sepnet.core.errors import NetworkError
+from sepnet.core.errors import NetworkError, brief
 from sepnet.core.progress import Progress, Tick
 from sepnet.core.score import Score, score_batches
 from sepnet.core.train_options import TrainOptions
@@ -202,7 +202,7 @@ class Fit:
         try:
             return self._forward(self.wrapped, images)
         except ValueError as error:  # what batch normalization raises when there is nothing to average over
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error)
             raise NetworkError(
                 f"stage {self.stage!r}: the network cannot train on a batch of {len(images)} image(s): {reason}"
             ) from error
@@ -286,7 +286,7 @@ def check_classes(model: nn.Module, data: Dataset) -> None:
         outputs = still(torch.zeros(2, *data.input_shape))
     except Exception as error:  # whatever the user's forward raises
         raise NetworkError(
-            f"the network does not take images of {data.name} {list(data.input_shape)}: {' '.join(str(error).split())[:200]}"
+            f"the network does not take images of {data.name} {list(data.input_shape)}: {brief(error)}"
         ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
         found = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__

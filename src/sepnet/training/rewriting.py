@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import NetworkError, RecipeError
+from sepnet.core.errors import NetworkError, RecipeError, brief
 from sepnet.core.network import LayerReport, NetworkReport
 from sepnet.core.recipe import Recipe
 from sepnet.core.rewrite import LayerRewrite, NetworkRewrite, RewriteRow, RewriteRule, make_rewrite
@@ -64,7 +64,7 @@ def rewrite_network(model: nn.Module, recipe: Recipe, data: Dataset, report: Net
         with torch.no_grad():
             copy.deepcopy(model).eval()(torch.zeros(2, *data.input_shape))
     except Exception as error:  # whatever the user's forward raises
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise RecipeError(f"recipe {recipe.name}: after its rewrites the network does not run: {reason}") from error
     return RewrittenNetwork(model, before, report, _report_after(report, model, rows), rows)
 
@@ -74,7 +74,7 @@ def copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # the user's module may define its own copying
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise NetworkError(
             f"the network cannot be copied (make what torch.nn.utils did to its weights permanent first): {reason}"
         ) from error

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from sepnet.core.errors import WeightsError
+from sepnet.core.errors import WeightsError, brief
 from sepnet.core.files import write_bytes
 
 __all__ = ["check_finite", "check_fit", "load_into", "read_weights", "unwrapped", "write_weights"]
@@ -52,7 +52,7 @@ def _reason(error: Exception) -> str:
     pickled = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
     if pickled:
         return f"it holds a pickled module or other object ({pickled[1]}); save model.state_dict()"
-    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())[:200]
+    return brief(re.sub(r"\x1b\[[\d;]*m", "", str(error)))
 
 
 def load_into(model: nn.Module, path: Path) -> None:

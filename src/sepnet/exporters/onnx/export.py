@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import NetworkError, UsageError
+from sepnet.core.errors import NetworkError, UsageError, brief
 from sepnet.core.exporter import Exporter, ExportReport, Material, MethodRow
 from sepnet.core.files import replacing
 from sepnet.core.packed_model import PackedModel
@@ -89,5 +89,5 @@ def _checked(data: bytes) -> str:
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as error:  # onnx's exceptions share no base but Exception
-        raise NetworkError(f"onnx.checker refuses the file: {' '.join(str(error).split())[:300]}") from error
+        raise NetworkError(f"onnx.checker refuses the file: {brief(error)}") from error
     return "onnx.checker takes the file"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sepnet.core.errors import MissingExtraError, NetworkError
+from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.exporter import ExportRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.onnx.builder import Builder
@@ -123,7 +123,7 @@ def _raised(whole: bytes, graph: OnnxGraph, opset: int) -> OnnxGraph:
     try:
         converted = version_converter.convert_version(onnx.load_from_string(whole), opset)
     except Exception as error:  # the converter raises almost anything
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise NetworkError(
             f"the graph is of ONNX opset {graph.opset} and cannot be brought to {opset}; --form float takes it as it is: {reason}"
         ) from error
