@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sepnet.core.exporter import Material, make_exporter
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters import EXPORTERS
 from sepnet.exporters.converted import Convert, Converted, Load
+from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
 PACKAGES = {"tflite": ("litert_torch", "litert"), "executorch": ("executorch", "executorch")}
@@ -61,6 +63,21 @@ def test_a_missing_converter_is_a_hint(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", PACKAGES)
+def test_an_operator_without_torch_function_is_named_before_the_converter_is_imported(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGES[name][0], None)
+    model = PackedModel.read(LENET)
+    graph = OnnxGraph.decode(model.graph)
+    nodes = [replace(node, op="Softsign") if node.op == "Relu" else node for node in graph.nodes]
+    model = PackedModel.of(model.header, replace(graph, nodes=tuple(nodes)).encode(), model.payloads)
+    with pytest.raises(
+        FormatError, match=r"operator Softsign \(value '.+' after layer 'fc1.weight'\) has no torch function"
+    ):
+        make_exporter(name, {}, EXPORTERS).export(model, tmp_path / "out", Material())
+
+
+@pytest.mark.parametrize("name", PACKAGES)
 def test_what_is_refused(name: str, tmp_path: Path) -> None:
     model = PackedModel.read(LENET)
     by = Calibrate(noise(model), 8)
@@ -82,9 +99,7 @@ class Pretended(Converted, frozen=True):
     extra = "torch"
     breaks: bool = False
 
-    def tools(self) -> tuple[Convert, Load]:
-        model = PackedModel.read(LENET)
-
+    def tools(self, model: PackedModel) -> tuple[Convert, Load]:
         def load(data: bytes, size: int) -> Callable[[np.ndarray], np.ndarray]:
             if self.breaks:
                 raise NetworkError("refuses the file")

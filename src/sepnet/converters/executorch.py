@@ -12,14 +12,18 @@ from sepnet.converters.program import Program, trace
 from sepnet.converters.quiet import quiet
 from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
+from sepnet.packing.torch_graph import check_operators
 
 __all__ = ["PteFile", "convert", "require"]
 
 Floats = npt.NDArray[np.float32]
 
 
-def require(what: str) -> None:
-    """Raise `MissingExtraError` in the name of `what` unless the converter is there."""
+def require(what: str, model: PackedModel) -> None:
+    """Raise `MissingExtraError` in the name of `what` unless the converter is there; before that, as importing it takes
+    long, `FormatError` for operators that have no torch function.
+    """
+    check_operators(model)
     try:
         with quiet():
             import executorch.exir  # noqa: F401

@@ -47,8 +47,11 @@ class Converted(Exporter, frozen=True):
     form: Literal["float", "int8"] = "float"
 
     @abc.abstractmethod
-    def tools(self) -> tuple[Convert, Load]:
-        """The converter, and what runs its files.  `ImportError` or `MissingExtraError` when they are not there."""
+    def tools(self, model: PackedModel) -> tuple[Convert, Load]:
+        """The converter, and what runs its files.
+
+        Raises `ImportError` or `MissingExtraError` when they are not there, `FormatError` for operators that it cannot get.
+        """
 
     def rows(self, data: bytes) -> tuple[ExportRow, ...]:
         """The ledger."""
@@ -64,11 +67,11 @@ class Converted(Exporter, frozen=True):
             raise UsageError(
                 f"--to {self.name} quantizes activations in --form int8 alone; found --calibrate, add --form int8 or leave it out"
             )
+        reference = OnnxRuntime(model)  # it refuses graphs that break the rules of ONNX
         try:
-            convert, load = self.tools()
+            convert, load = self.tools(model)
         except ImportError as error:
             raise MissingExtraError(f"--to {self.name}", str(error.name), self.extra) from error
-        reference = OnnxRuntime(model)  # it refuses graphs that break the rules of ONNX
         calibration = (
             ActivationCalibration(model, material.calibrate, material.progress) if material.calibrate else None
         )

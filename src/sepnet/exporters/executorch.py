@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.converted import Convert, Converted, Load
 
 __all__ = ["ExecuTorch"]
@@ -15,8 +16,8 @@ class ExecuTorch(Converted, frozen=True):
     name: ClassVar[str] = "executorch"
     extra: ClassVar[str] = "executorch"
 
-    def tools(self) -> tuple[Convert, Load]:
+    def tools(self, model: PackedModel) -> tuple[Convert, Load]:
         from sepnet.converters.executorch import PteFile, convert, require
 
-        require(f"--to {self.name}")
+        require(f"--to {self.name}", model)
         return convert, lambda data, size: PteFile(data, size).run

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import ClassVar
 
 from sepnet.core.exporter import ExportRow
+from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.converted import Convert, Converted, Load
 from sepnet.runtimes.litert import TfliteFile
 
@@ -18,10 +19,10 @@ class Tflite(Converted, frozen=True):
     name: ClassVar[str] = "tflite"
     extra: ClassVar[str] = "litert"
 
-    def tools(self) -> tuple[Convert, Load]:
+    def tools(self, model: PackedModel) -> tuple[Convert, Load]:
         from sepnet.converters.litert import convert, require
 
-        require(f"--to {self.name}")
+        require(f"--to {self.name}", model)
         return convert, lambda data, size: TfliteFile(data).run
 
     def rows(self, data: bytes) -> tuple[ExportRow, ...]:

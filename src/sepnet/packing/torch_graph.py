@@ -11,10 +11,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
+from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.restore import onnx_model
 from sepnet.packing.torch_operators import OPERATORS, Operator, Options
 
-__all__ = ["TorchGraph"]
+__all__ = ["TorchGraph", "check_operators"]
 
 
 class _Step(NamedTuple):
@@ -28,14 +29,12 @@ class _Step(NamedTuple):
 class TorchGraph:
     """Calls a torch function for each node of the graph.
 
-    Raises `FormatError` naming the operators that have none.
+    Raises `FormatError`, see `check_operators`.
     """
 
     def __init__(self, model: PackedModel) -> None:
         graph = onnx.load_from_string(onnx_model(model)).graph
-        lacking = sorted({node.op_type for node in graph.node} - OPERATORS.keys())
-        if lacking:
-            raise FormatError(f"in torch sepnet lacks {', '.join(lacking)}; expected only {', '.join(OPERATORS)}")
+        check_operators(model)
         self._constants: dict[str, Any] = {
             tensor.name: torch.tensor(onnx.numpy_helper.to_array(tensor)) for tensor in graph.initializer
         }
@@ -72,6 +71,19 @@ class TorchGraph:
             else:
                 fixed._steps.append(step)
         return fixed
+
+
+def check_operators(model: PackedModel) -> None:
+    """Raise `FormatError` naming the first operator of the graph that has no torch function, and where it is."""
+    weights, layer = {entry.name for entry in model.header.tensors} | model.header.aliases.keys(), ""
+    for node in OnnxGraph.decode(model.graph).nodes if model.graph else ():
+        if node.op not in OPERATORS:
+            where = f" after layer {layer!r}" if layer else ""
+            raise FormatError(
+                f"operator {node.op} (value {', '.join(node.outputs)!r}{where}) has no torch function here; expected one of "
+                + ", ".join(OPERATORS)
+            )
+        layer = next((name for name in node.inputs if name in weights), layer)
 
 
 def _options(node: onnx.NodeProto) -> Options:

@@ -74,7 +74,7 @@ class LiteRt(Runtime):
             from sepnet.converters.litert import convert, require
         except ImportError as error:
             raise MissingExtraError("the runtime litert", str(error.name), "litert") from error
-        require("the runtime litert")
+        require("the runtime litert", model)
         try:
             self._file = TfliteFile(convert(model), threads)
         except NetworkError as error:
