@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sepnet import datasets
+
 PACKED, DATA = "zoo/lenet5-mnist.sepnet", "digits?holdout=100"
 
 
@@ -35,7 +37,11 @@ def test_calibrated(run: Any, tmp_path: Path) -> None:
         (["--to", "onnx", "--method", "kl", "--calibrate", DATA], "expected one of min-max, percentile, mse"),
         (["--to", "onxx"], "did you mean 'onnx'?"),
         (["--to", "safetensors", "--form", "packed"], "found the option --form"),
-        (["--to", "safetensors", "--calibrate", DATA], "quantizes no activations"),
+        (["--to", "safetensors", "--calibrate", "folder:missing"], "quantizes no activations"),
+        (["--to", "safetensors", "--data", "folder:missing"], "weights alone, which cannot be run; found --data"),
+        (["--to", "onnx", "--images", "10"], "found --images without calibration images; expected --calibrate DATA"),
+        (["--to", "onnx", "-o", "-"], "found - as what to write; expected a path"),
+        (["--to", "c99", "-o", "-", "--calibrate", DATA], "found - as what to write; expected a path"),
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
@@ -48,3 +54,26 @@ def test_wrong_usage(run: Any, tmp_path: Path, options: list[str], words: str) -
 def test_not_onto_the_packed_file(run: Any) -> None:
     done = run("export", PACKED, "--to", "onnx", "-o", PACKED)
     assert done.code == 2 and "expected different files" in done.error
+
+
+def test_more_images_than_there_are(run: Any, tmp_path: Path) -> None:
+    """What was used is said."""
+    options = ("--to", "onnx", "-o", tmp_path / "out.onnx", "--calibrate", DATA, "--images", 99_999_999)
+    method = ("--method", "min-max")
+    (row,) = run("export", PACKED, *options, *method, "--json").json["methods"]
+    assert (row["images"], row["compared"]) == (669, 668)
+    assert "of 669 training images, compared on 668 others" in run("export", PACKED, *options, *method).out
+
+
+def test_a_file_that_is_no_smaller(run: Any, tmp_path: Path) -> None:
+    done = run("export", PACKED, "--to", "safetensors", "-o", tmp_path / "out")
+    assert "bytes, about as large as float32 parameters (" in done.out
+
+
+def test_one_data_set_is_read_once(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    given = datasets.load
+    monkeypatch.setattr(datasets, "load", lambda spec, folder: (asked.append(spec), given(spec, folder))[1])
+    options = ("--calibrate", DATA, "--images", 8, "--data", DATA, "--method", "min-max")
+    assert run("export", PACKED, "--to", "onnx", "-o", tmp_path / "out.onnx", *options).code == 0
+    assert asked == [DATA]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shlex
 import signal
@@ -63,6 +65,23 @@ def test_hostile_graphs_leave_one_line(tmp_path: Path) -> None:
         code, out, err = finish(process)
         assert (code, out) == (1, "")
         assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+def test_a_terminal_shows_that_a_data_set_is_read() -> None:
+    screen, terminal = os.openpty()
+    arguments = ("evaluate", "zoo/lenet5-mnist.sepnet", "--data", "digits?holdout=1100", "--json")
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen([*SEPNET, *arguments], stdout=subprocess.PIPE, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # what Linux says at the end
+            while part := os.read(screen, 4096):
+                shown += part
+        assert process.stdout is not None and json.loads(process.stdout.read())["n"] == 1100
+    os.close(screen)
+    assert b"reading digits?holdout=1100" in shown
+    assert finish(start(*arguments))[2] == ""
 
 
 def test_a_reader_that_has_had_enough() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sepnet.core.errors import OutputError
-from sepnet.core.files import check_writable, replacing, write_bytes, write_folder
+from sepnet.core.errors import OutputError, UsageError
+from sepnet.core.files import check_paths, check_writable, replacing, write_bytes, write_folder
 
 
 def test_it_replaces_what_was_there(tmp_path: Path) -> None:
@@ -105,3 +105,9 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_folder(tmp_path / "other", {"a": b"1", "b/c": b"2"})
     assert [each.name for each in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("writes, folder", [({"-o": Path("a"), "--log": Path("-")}, None), ({"-o": None}, Path("-"))])
+def test_the_standard_output_is_no_path(writes: dict[str, Path | None], folder: Path | None) -> None:
+    with pytest.raises(UsageError, match="found - as what to write; expected a path"):
+        check_paths({"FILE": None}, writes, folder)

@@ -52,17 +52,14 @@ def bench(
 ) -> None:
     """Measure load time, latency, memory and energy, beside other forms, each in a process of its own, in turns."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.packed_input import is_stream, read_packed
     from sepnet.steps.bench import bench as step
 
     if svg is not None:
         check_paths({"FILE": None if is_stream(file) else file}, {"--svg": svg})
     model = read_packed(file)
-    loaded = None
-    if data is not None:
-        from sepnet.datasets import load
-
-        loaded = load(data, data_dir)
+    loaded = None if data is None else read_dataset(data, data_dir)
     with terminal.Progress() as progress:
         report = step(model, _names(runtime), _names(against), _numbers(batch), threads, seconds, loaded, progress.tick)
     if svg is not None:

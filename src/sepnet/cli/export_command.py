@@ -13,10 +13,13 @@ import typer
 from sepnet.cli.app import DataDir, File, Json, Seed, command, integer
 from sepnet.cli.packed_input import is_stream, read_packed
 from sepnet.core.calibrate import Calibrate
+from sepnet.core.errors import UsageError
 from sepnet.core.exporter import Material, make_exporter
-from sepnet.core.files import check_folder, check_paths
+from sepnet.core.files import check_paths
 
 __all__ = ["export"]
+
+IMAGES = 256
 
 
 @command("sepnet export lenet5.sepnet --to onnx -o lenet5.onnx --calibrate digits --data digits")
@@ -46,14 +49,14 @@ def export(
         ),
     ] = None,
     images: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--images",
             metavar="N",
             parser=integer(1),
-            help="Images to calibrate on, and as many again to compare methods on.",
+            help=f"With --calibrate: images to calibrate on, and as many again to compare methods on; default {IMAGES}.",
         ),
-    ] = 256,
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -72,19 +75,22 @@ def export(
 ) -> None:
     """Write a packed file in another format, run it beside the packed one, and say what is in it."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.export_tables import export_json, print_export
-    from sepnet.datasets import load
     from sepnet.exporters import EXPORTERS
     from sepnet.steps.export import export as step
 
     options = {"form": form, "method": method}
     exporter = make_exporter(to, {key: value for key, value in options.items() if value is not None}, EXPORTERS)
-    check_paths({"FILE": None if is_stream(file) else file}, {"-o": output if exporter.writes == "file" else None})
-    if exporter.writes == "folder":
-        check_folder(output)
+    exporter.check_data(calibrate is not None, data is not None)
+    if images is not None and calibrate is None:
+        raise UsageError("found --images without calibration images; expected --calibrate DATA")
+    reads, folder = {"FILE": None if is_stream(file) else file}, output if exporter.writes == "folder" else None
+    check_paths(reads, {"-o": None if folder else output}, folder)
     model = read_packed(file)
-    by = None if calibrate is None else Calibrate(load(calibrate, data_dir), images, seed)
-    test = None if data is None else load(data, data_dir)
+    loaded = {name: read_dataset(name, data_dir) for name in dict.fromkeys((calibrate, data)) if name is not None}
+    by = None if calibrate is None else Calibrate(loaded[calibrate], images or IMAGES, seed)
+    test = None if data is None else loaded[data]
     with terminal.Progress() as progress:
         report = step(model, exporter, output, Material(by, test, progress.tick))
     terminal.print_json(export_json(report, output)) if as_json else print_export(report, model, output)

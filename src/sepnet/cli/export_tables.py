@@ -9,6 +9,7 @@ from typing import Any
 from sepnet.cli.terminal import console, note, plain, score_json, shape_text, table
 from sepnet.core.exporter import ExportReport, MethodRow
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ratio import compared
 
 __all__ = ["export_json", "print_export"]
 
@@ -22,7 +23,7 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
     if report.methods:
         print_methods(report.methods)
     before = 4 * model.header.params
-    note(f"{output}: {report.bytes:,} bytes, {before / report.bytes:.1f}x smaller than float32 parameters ({before:,})")
+    note(f"{output}: {report.bytes:,} bytes, {compared(before / report.bytes)} float32 parameters ({before:,})")
     check = report.check
     if check is not None:
         note(
@@ -38,7 +39,10 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
 
 def print_methods(methods: tuple[MethodRow, ...]) -> None:
     """How ranges of activations were made, and what each way gave on other calibration images."""
-    rows = table("ranges of activations", ["method"], ["outputs' signal to noise", "top-1 on calibration images"])
+    title = (
+        f"ranges of activations of {methods[0].images:,} training images, compared on {methods[0].compared:,} others"
+    )
+    rows = table(title, ["method"], ["outputs' signal to noise", "top-1 on calibration images"])
     for row in methods:
         top1 = "-" if row.top1 is None else f"{row.top1:.2%}"
         rows.add_row(row.method + " (written)" * row.chosen, f"{row.noise:.1f} dB", top1)

@@ -91,8 +91,8 @@ def evaluate(
 ) -> None:
     """Measure top-1, top-5 and loss on the test split."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.packed_input import is_stream, read_packed
-    from sepnet.datasets import load
     from sepnet.networks import brings_weights
     from sepnet.runtimes import REFERENCE
     from sepnet.steps.evaluate import evaluate as step
@@ -106,7 +106,7 @@ def evaluate(
         if not packed_file and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
         packed = read_packed(Path(target))
-        loaded = load(data, data_dir)
+        loaded = read_dataset(data, data_dir)
         with terminal.Progress() as progress:
             score = step(packed, loaded, runtime or REFERENCE, progress.tick)
     else:
@@ -124,7 +124,7 @@ def evaluate(
             load_into(model, weights)
         elif is_own(target):
             terminal.note_weights(target)
-        score = evaluate_network(model, load(data, data_dir))
+        score = evaluate_network(model, read_dataset(data, data_dir))
     terminal.print_json(terminal.score_json(score)) if as_json else terminal.print_score(score, target)
 
 
@@ -150,15 +150,13 @@ def run(
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.packed_input import read_packed
     from sepnet.runtimes import REFERENCE
     from sepnet.steps.run import run as step
 
-    model, data = read_packed(file), None
-    if calibrate is not None:
-        from sepnet.datasets import load
-
-        data = load(calibrate, data_dir)
+    model = read_packed(file)
+    data = None if calibrate is None else read_dataset(calibrate, data_dir)
     predictions = step(model, images, topk, runtime or REFERENCE, data)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
 

@@ -30,6 +30,7 @@ from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.progress import is_first
+from sepnet.core.ratio import compared
 from sepnet.core.registry import require_torch
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def train(
 ) -> None:
     """Train a float network."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.log import TrainingLog, check_log
 
     require_torch("sepnet train")
     import torch
 
     from sepnet.core.train_options import train_options
-    from sepnet.datasets import load
     from sepnet.networks import build
     from sepnet.steps.train import train as step
     from sepnet.training.checkpoint import Checkpoint
@@ -93,7 +94,7 @@ def train(
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
     model = build(net)
-    loaded = load(data, data_dir)
+    loaded = read_dataset(data, data_dir)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device)
         lines.score(trained.score)
@@ -170,6 +171,7 @@ def compress(
 ) -> None:
     """Compress a trained network as a recipe says, fine-tune it, and pack it into one small file."""
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.log import TrainingLog, check_log
 
     require_torch("sepnet compress")
@@ -177,7 +179,6 @@ def compress(
 
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
-    from sepnet.datasets import load
     from sepnet.steps.compress import compress as step
     from sepnet.steps.compress import through_bytes
     from sepnet.steps.info import info as info_step
@@ -223,7 +224,7 @@ def compress(
     checkpoint = Checkpoint(output, run, resume, restart)
     if threads:
         torch.set_num_threads(threads)
-    loaded = load(data, data_dir)
+    loaded = read_dataset(data, data_dir)
     network = inspect_step(model, loaded.input_shape, net)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         done = step(
@@ -256,7 +257,7 @@ def compress(
             terminal.print_rewrites(done.rewrites)
         terminal.print_rows(done.rows, f"{net} on {data}, recipe {plan.name}")
         terminal.note(
-            f"{output}: {output.stat().st_size:,} bytes, {done.packed.ratio:.1f}x smaller, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
+            f"{output}: {output.stat().st_size:,} bytes, {compared(done.packed.ratio)} float32, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
         )
 
 

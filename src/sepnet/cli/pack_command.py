@@ -85,6 +85,7 @@ def pack(
     """Pack a trained network without training it; needs neither torch nor the network's class."""
     from sepnet.api import pack_report
     from sepnet.cli import terminal
+    from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.pack_tables import pack_json, print_pack
     from sepnet.networks.onnx_proto import onnx_files
 
@@ -95,8 +96,9 @@ def pack(
     check_paths({"FILE": file}, {"-o": output})
     if kind == "network":
         check_paths({f"{beside.name} beside FILE": beside for beside in onnx_files(file)[1:]}, {"-o": output})
+    given = None if calibrate is None else read_dataset(calibrate, data_dir)
     with terminal.Progress() as progress:
-        done = pack_report(file, options, calibrate, images or IMAGES, seed, data_dir, progress.tick)
+        done = pack_report(file, options, given, images or IMAGES, seed, data_dir, progress.tick)
     done.packed.write(output, wrapping)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
 

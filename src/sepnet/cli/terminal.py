@@ -16,6 +16,7 @@ from rich.table import Table
 
 from sepnet.core.patterns import commonest
 from sepnet.core.progress import Tick, is_first
+from sepnet.core.ratio import compared
 from sepnet.core.score import Score
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ def print_error(message: str, word: str = "error") -> None:
 def note(message: str) -> None:
     """One line on stdout."""
     console().print(message, soft_wrap=True)
+
+
+def is_live() -> bool:
+    """Whether progress is drawn: on a stderr that is a terminal, by one process alone."""
+    return sys.stderr.isatty() and is_first()
 
 
 def note_weights(net: str) -> None:
@@ -168,7 +174,7 @@ def print_info(report: FileReport, title: str) -> None:
         ledger.add_row(part, f"{size:,}", f"{100 * size / report.bytes:.1f}")
     ledger.add_row("file", f"{report.bytes:,}", "100.0", style="bold")
     console().print(ledger)
-    note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {report.ratio:.1f}x smaller than float32")
+    note(f"\n{report.params:,} params, {report.kept:,} numbers kept, {compared(report.ratio)} float32")
     if report.made:
         made = {
             key: f"of {len(value):,} characters" if key == "metadata" else value for key, value in report.made.items()
@@ -229,7 +235,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        self.live = sys.stderr.isatty() and is_first()
+        self.live = is_live()
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),

@@ -53,12 +53,15 @@ class MethodRow:
 
     Attributes:
         method: see `sepnet.runtimes.activation_ranges`.
+        images, compared: how many images the ranges were made from, and how many others the outputs are of.
         noise: signal-to-quantization-noise ratio of the outputs, in dB: 10 log10(|y|^2 / |y' - y|^2).
         top1: a fraction; None for outputs that are no classes of the data set.
         chosen: whether it is what was written.
     """
 
     method: str
+    images: int
+    compared: int
     noise: float
     top1: float | None
     chosen: bool
@@ -105,6 +108,15 @@ class Exporter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     writes: ClassVar[Literal["file", "folder"]] = "file"
     calibrates: ClassVar[bool] = False
     """Whether it can use `Material.calibrate`."""
+    runs: ClassVar[bool] = True
+    """Whether what it writes computes something, so that it can use `Material.test`."""
+
+    def check_data(self, calibrate: bool, test: bool) -> None:
+        """Raise `UsageError` for a data set that the format has no use for."""
+        if calibrate and not self.calibrates:
+            raise UsageError(f"--to {self.name} quantizes no activations; found --calibrate, leave it out")
+        if test and not self.runs:
+            raise UsageError(f"--to {self.name} writes weights alone, which cannot be run; found --data, leave it out")
 
     @abc.abstractmethod
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:

@@ -24,13 +24,15 @@ def check_paths(
         folder: made later if it is not there, so outputs in it may be in a folder that does not exist.
 
     Raises:
-        UsageError: two names of one file.  OutputError: a path that cannot be written, and why.
+        UsageError: two names of one file, or an output called `-`.  OutputError: a path that cannot be written, and why.
 
     >>> check_paths({"FILE": Path("a.sepnet")}, {"-o": Path("./a.sepnet")})
     Traceback (most recent call last):
     ...
     sepnet.core.errors.UsageError: FILE and -o are both a.sepnet; expected different files, so that nothing is lost
     """
+    if Path("-") in (*writes.values(), folder):
+        raise UsageError("found - as what to write; expected a path: nothing is written to the standard output")
     inputs = [(name, path) for name, path in reads.items() if path is not None]
     outputs = [(name, path) for name, path in writes.items() if path is not None]
     for at, (name, path) in enumerate(outputs):

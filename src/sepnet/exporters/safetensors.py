@@ -31,6 +31,7 @@ class Safetensors(Exporter, frozen=True):
     """
 
     name: ClassVar[str] = "safetensors"
+    runs: ClassVar[bool] = False
 
     def export(self, model: PackedModel, path: Path, material: Material = NOTHING) -> ExportReport:
         """Raises `FormatError` for names that safetensors cannot hold."""

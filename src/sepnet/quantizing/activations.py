@@ -50,8 +50,9 @@ class ActivationCalibration:
         self._mean, self._std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
         self._fixed = (graph.input_shape[:1] or (None,))[0] or 0
         rows = np.random.default_rng(given.seed).permutation(len(data.train))[: 2 * given.images]
-        self._seen, self._unseen = (np.sort(half) for half in np.array_split(rows, 2))
-        if len(self._unseen) < max(1, self._fixed):
+        halves, batch = [np.sort(half) for half in np.array_split(rows, 2)], self._fixed or 1
+        self._seen, self._unseen = (half[: len(half) - len(half) % batch] for half in halves)
+        if not len(self._unseen):
             raise DataError(f"{data.name} has {len(data.train)} training images; too few to calibrate on")
         self._runtime = OnnxRuntime(model)
         self._histograms = activation_histograms(model, self.batches())
@@ -84,7 +85,7 @@ class ActivationCalibration:
         wanted = self._wanted.astype(np.float64)
         noise = float(np.square(found - wanted).sum())
         ratio = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30))
-        return MethodRow(method, float(ratio), self._top1(found), False)
+        return MethodRow(method, len(self._seen), len(self._unseen), float(ratio), self._top1(found), False)
 
     @property
     def top1(self) -> float | None:
@@ -94,7 +95,7 @@ class ActivationCalibration:
     def _top1(self, outputs: Floats) -> float | None:
         if outputs.ndim != 2 or outputs.shape[1] != len(self._data.classes):
             return None
-        labels = self._data.train.labels[self._unseen[: len(outputs)]]
+        labels = self._data.train.labels[self._unseen]
         return float(np.mean(outputs.argmax(axis=1) == labels))
 
     def _outputs(self, run: Callable[[Floats], Floats], task: str) -> Floats:
@@ -106,8 +107,7 @@ class ActivationCalibration:
     def _batches(self, rows: Rows, task: str) -> Iterator[Floats]:
         numbers = int(np.prod(self._data.input_shape))
         size = self._fixed or max(1, min(IMAGES_A_BATCH, NUMBERS_A_BATCH // max(1, numbers)))
-        last = len(rows) - len(rows) % size if self._fixed else len(rows)
-        for start in range(0, last, size):
+        for start in range(0, len(rows), size):
             images = self._data.train.images[rows[start : start + size]]
             yield normalize(images, self._mean, self._std)
-            self._progress(Tick(task, min(last, start + size), last))
+            self._progress(Tick(task, min(len(rows), start + size), len(rows)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sepnet.core.errors import DataError, UsageError
+from sepnet.core.errors import DataError
 from sepnet.core.exporter import Exporter, ExportReport, Material
 from sepnet.core.packed_model import PackedModel
 
@@ -15,11 +15,10 @@ def export(model: PackedModel, exporter: Exporter, path: Path, material: Materia
     """Write `path` (a file or a folder, as the exporter says), checked, and say what is in it.
 
     Raises:
-        UsageError: calibration images for a format that has no use for them.
+        UsageError: images for a format that has no use for them.
         DataError: test images of another shape than the network takes.
     """
-    if material.calibrate is not None and not exporter.calibrates:
-        raise UsageError(f"--to {exporter.name} quantizes no activations; found --calibrate, leave it out")
+    exporter.check_data(material.calibrate is not None, material.test is not None)
     wanted, test = model.header.input, material.test
     if test is not None and wanted is not None and tuple(wanted.shape) != test.input_shape:
         raise DataError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.files import write_bytes
+from sepnet.core.ratio import compared
 from sepnet.core.recipe import Recipe
 from sepnet.core.recipe_text import recipe_text
 from sepnet.core.rewrite import RewriteRow, rewrite_table
@@ -40,7 +41,7 @@ def write_report(
     made = f"sepnet {version('sepnet')}, {date.today().isoformat()}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     body = [
         f"<h1>{html.escape(file.network)} on {html.escape(data)}</h1>",
-        f'<p class="big"><b>{first.bytes:,} → {last.bytes:,} bytes</b>, {file.ratio:.1f}× smaller than float32; '
+        f'<p class="big"><b>{first.bytes:,} → {last.bytes:,} bytes</b>, {compared(file.ratio, "×")} float32; '
         f"top-1 {first.top1:.2%} → {last.top1:.2%} ({change}).</p>",
         f'<p class="soft">Accuracy of the last row is that of the written file, read back and run by ONNX Runtime. {html.escape(made)}.</p>',
         "<h2>Stages</h2>",
