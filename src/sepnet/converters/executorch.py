@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sepnet.converters.program import Program, trace
+from sepnet.converters.program import Program, require_converter, trace
 from sepnet.converters.quiet import quiet
-from sepnet.core.errors import MissingExtraError, NetworkError, brief
+from sepnet.core.errors import NetworkError, brief
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.torch_graph import check_operators
 
 __all__ = ["PteFile", "convert", "require"]
 
@@ -20,15 +19,8 @@ Floats = npt.NDArray[np.float32]
 
 
 def require(what: str, model: PackedModel) -> None:
-    """Raise `MissingExtraError` in the name of `what` unless the converter is there; before that, as importing it takes
-    long, `FormatError` for operators that have no torch function.
-    """
-    check_operators(model)
-    try:
-        with quiet():
-            import executorch.exir  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(what, str(error.name), "executorch") from error
+    """See `sepnet.converters.program.require_converter`."""
+    require_converter(what, model, "executorch.exir", "executorch")
 
 
 def convert(model: PackedModel, batches: Iterable[Floats] | None = None) -> bytes:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import torch
 
-from sepnet.core.errors import NetworkError, brief
+from sepnet.converters.quiet import quiet
+from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.onnx_graph import OnnxGraph
-from sepnet.packing.torch_graph import TorchGraph
+from sepnet.packing.torch_graph import TorchGraph, check_operators
 
-__all__ = ["Program", "trace"]
+__all__ = ["Program", "require_converter", "trace"]
 
 TOLERANCE = 1e-3
 """Of the largest output: far above the rounding of sums, below what another batch does to statistics over it."""
@@ -31,6 +33,18 @@ class Program:
         return (torch.zeros(self.shape),)
 
 
+def require_converter(what: str, model: PackedModel, module: str, extra: str) -> None:
+    """Raise `MissingExtraError` in the name of `what` unless the converter is there; before that, as importing it takes
+    long, `FormatError` for operators that have no torch function.
+    """
+    check_operators(model)
+    try:
+        with quiet():
+            import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(what, str(error.name), extra) from error
+
+
 def trace(model: PackedModel) -> Program:
     """For a batch of one example, or of as many as the graph is fixed to.
 
@@ -40,7 +54,7 @@ def trace(model: PackedModel) -> Program:
     """
     graph, wanted = OnnxGraph.decode(model.graph), model.header.input
     sides = tuple(wanted.shape) if wanted else graph.input_shape[1:]
-    batch = (graph.input_shape[:1] or (None,))[0] or 0
+    batch = graph.batch
     if not sides or not all(sides):
         raise NetworkError(
             f"the file does not say what shape its input has (found {[*sides]}); a converter must know it"

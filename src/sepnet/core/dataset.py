@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import DataError
+from sepnet.core.header import InputSpec
 
 __all__ = ["Dataset", "Pixels", "Rows", "Split", "StreamedImages", "normalize"]
 
@@ -120,6 +121,10 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirror: bool = False
+
+    def normalization(self, wanted: InputSpec | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """(mean, std) for a packed network: those its file says, or else those of the set."""
+        return (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (self.mean, self.std)
 
     def __post_init__(self) -> None:
         for label, split in (("train", self.train), ("test", self.test)):

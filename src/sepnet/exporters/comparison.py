@@ -34,7 +34,7 @@ def compare(
     wanted, data = model.header.input, material.test or (material.calibrate.data if material.calibrate else None)
     if data is not None:
         split = data.test if material.test else data.train
-        mean, std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
+        mean, std = data.normalization(wanted)
         inputs, where = normalize(split.images[: batch or CHECKED], mean, std), data.name
     elif wanted is not None:
         random = np.random.default_rng(0)

@@ -76,7 +76,7 @@ class Converted(Exporter, frozen=True):
             ActivationCalibration(model, material.calibrate, material.progress) if material.calibrate else None
         )
         data = convert(model, list(calibration.batches()) if calibration else None)
-        fixed = (OnnxGraph.decode(model.graph).input_shape[:1] or (None,))[0] or 0
+        fixed = OnnxGraph.decode(model.graph).batch
         run = load(data, fixed or 1)
         check = compare(model, reference, run, fixed, material)
         methods: tuple[MethodRow, ...] = ()

@@ -123,6 +123,11 @@ class OnnxGraph:
     rest: bytes = b""
     model: bytes = b""
 
+    @property
+    def batch(self) -> int:
+        """Examples that the graph is fixed to, 0 when that is free."""
+        return (self.input_shape[:1] or (None,))[0] or 0
+
     @classmethod
     def decode(cls, data: bytes) -> OnnxGraph:
         """A graph from a ModelProto, which may be given in pieces.  Raises `FormatError`."""

@@ -47,8 +47,8 @@ class ActivationCalibration:
                 f"the packed network takes images of shape {list(shape)}; those of {data.name} are {list(data.input_shape)}"
             )
         self._data, self._progress = data, progress
-        self._mean, self._std = (wanted.mean, wanted.std) if wanted and wanted.mean else (data.mean, data.std)
-        self._fixed = (graph.input_shape[:1] or (None,))[0] or 0
+        self._mean, self._std = data.normalization(wanted)
+        self._fixed = graph.batch
         rows = np.random.default_rng(given.seed).permutation(len(data.train))[: 2 * given.images]
         halves, batch = [np.sort(half) for half in np.array_split(rows, 2)], self._fixed or 1
         self._seen, self._unseen = (half[: len(half) - len(half) % batch] for half in halves)

@@ -35,6 +35,6 @@ def ready(model: PackedModel, name: str, data: Dataset | None = None) -> Runtime
         raise DataError(
             f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
         )
-    mean, std = (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (data.mean, data.std)
+    mean, std = data.normalization(wanted)
     training = data.train.part(slice(CALIBRATED)).batches()
     return runtime.calibrated(model, (normalize(images, mean, std) for images, _ in training))

@@ -30,7 +30,7 @@ def score_function(
     run: Callable[[Floats], Floats], data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
 ) -> Score:
     """The same of a function from a batch to outputs."""
-    mean, std = (wanted.mean, wanted.std) if wanted is not None and wanted.mean else (data.mean, data.std)
+    mean, std = data.normalization(wanted)
 
     def outputs() -> Iterator[tuple[Floats, npt.NDArray[np.int64]]]:
         done = 0

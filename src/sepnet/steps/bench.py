@@ -143,7 +143,7 @@ def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array
         raise DataError(
             f"the packed network takes images of shape {list(wanted.shape)}; those of {data.name} are {list(data.input_shape)}"
         )
-    mean, std = (wanted.mean, wanted.std) if wanted.mean else (data.mean, data.std)
+    mean, std = data.normalization(wanted)
     images = normalize(data.test.images[np.arange(count) % len(data.test)], mean, std)
     return images, normalize(data.train.images[:CALIBRATED], mean, std), f"test images of {data.name}"
 

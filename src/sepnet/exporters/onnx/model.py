@@ -61,7 +61,7 @@ class OnnxNetwork:
     @property
     def batch(self) -> int:
         """Examples that the graph is fixed to, 0 when that is free."""
-        return (self.graph.input_shape[:1] or (None,))[0] or 0
+        return self.graph.batch
 
     def encode(self, packed: bool, ranges: Mapping[str, Range] | None = None) -> tuple[bytes, tuple[ExportRow, ...]]:
         """The file, and its ledger.
