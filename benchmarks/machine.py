@@ -25,6 +25,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "processor": _processor(),
+        "instructions": _instructions(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": found,
@@ -37,6 +38,28 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _instructions() -> list[str]:
+    """Of those that matter for integers and bfloat16, the ones that this processor has."""
+    wanted = (
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "amx_int8",
+        "avx512_bf16",
+        "amx_bf16",
+        "asimddp",
+        "i8mm",
+        "bf16",
+    )
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    found = next((line for line in lines if line.lower().startswith(("flags", "features"))), "").split()
+    return [name for name in wanted if name in found]
 
 
 def save(name: str, command: str, result: Any) -> None:

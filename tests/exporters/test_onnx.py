@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sepnet.core.exporter import Exporter, Material, make_exporter
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters import EXPORTERS
 from sepnet.exporters.onnx.export import Onnx
+from sepnet.exporters.onnx.integer_choice import WeightsChoice
 from sepnet.exporters.onnx.model import OnnxNetwork
 from sepnet.exporters.onnx.weights import Weight, integer_weight
 from sepnet.packing.onnx_graph import OnnxGraph
@@ -82,7 +84,12 @@ def test_hard_networks(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     assert sizes["packed"] <= sizes["float"]
     network, ranges = OnnxNetwork.of(model, 18), activation_ranges(model, [batch])
-    plain, small = network.encode(False, ranges)[0], network.encode(True, ranges)[0]
+
+    def noise_of(_: str, run: Callable[[np.ndarray], np.ndarray]) -> float:
+        return float(10 * np.log10(np.square(expected).sum() / np.square(run(batch) - expected).sum()))
+
+    kinds, _ = WeightsChoice(network, ranges, False, len(batch), noise_of).choose()
+    plain, small = network.encode(False, ranges, kinds)[0], network.encode(True, ranges, kinds)[0]
     onnx.checker.check_model(plain, full_check=True)
     onnx.checker.check_model(small, full_check=True)
     found = Probe(plain, threads=1).run(batch)[0]

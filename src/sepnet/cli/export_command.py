@@ -65,6 +65,14 @@ def export(
             help="How ranges of activations are made: min-max, percentile or mse; default the one whose outputs are nearest on calibration images.",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="KIND",
+            help="Of onnx with --calibrate: int8; uint8 or int7 where int8 sums can saturate on processors without VNNI; auto, the default: uint8 where they do.",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="DATA", help="Measure top-1 of both files on the test split of this data set."),
@@ -80,7 +88,7 @@ def export(
     from sepnet.exporters import EXPORTERS
     from sepnet.steps.export import export as step
 
-    options = {"form": form, "method": method}
+    options = {"form": form, "method": method, "weights": weights}
     exporter = make_exporter(to, {key: value for key, value in options.items() if value is not None}, EXPORTERS)
     exporter.check_data(calibrate is not None, data is not None)
     if images is not None and calibrate is None:

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from sepnet.cli.terminal import console, note, plain, score_json, shape_text, table
-from sepnet.core.exporter import ExportReport, MethodRow
+from sepnet.cli.terminal import console, note, plain, print_error, score_json, shape_text, table
+from sepnet.core.exporter import ExportReport, MethodRow, WeightsRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ratio import compared
 
@@ -22,6 +22,8 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
     console().print(rows)
     if report.methods:
         print_methods(report.methods)
+    if report.weights:
+        print_weights(report.weights)
     before = 4 * model.header.params
     note(f"{output}: {report.bytes:,} bytes, {compared(before / report.bytes)} float32 parameters ({before:,})")
     check = report.check
@@ -35,6 +37,8 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
             )
     for remark in report.remarks:
         note(remark)
+    for warning in report.warnings:
+        print_error(warning, "warning")
 
 
 def print_methods(methods: tuple[MethodRow, ...]) -> None:
@@ -49,6 +53,30 @@ def print_methods(methods: tuple[MethodRow, ...]) -> None:
     console().print(rows)
 
 
+def print_weights(weights: tuple[WeightsRow, ...]) -> None:
+    """How layers hold their integer weights, and what each way gave with exact sums and with sums that saturate."""
+    title = f"weights of {weights[0].count:,} layers, outputs' signal to noise on {weights[0].images:,} other images"
+    rows = table(title, ["weights"], ["layers", "bytes", "computed in floats", "without VNNI"])
+    for row in weights:
+        numbers = (f"{row.bytes:,}", f"{row.floats_db:.1f} dB", f"{row.saturating_db:.1f} dB")
+        rows.add_row(row.weights + " (written)" * row.chosen, f"{len(row.layers) or row.count:,}", *numbers)
+    console().print(rows)
+    (written,) = (row for row in weights if row.chosen)
+    if written.layers:
+        names = ", ".join(map(plain, written.layers))
+        note(f"{written.weights} weights in {len(written.layers):,} of {written.count:,} layers: {names}")
+    if written.layers and written.weights == "uint8":
+        note(
+            "uint8 weights give the same numbers on every processor but take longer (times: docs/export.md); int7 is as fast as int8 everywhere"
+        )
+    if not written.exposed:
+        note("no sum of two products can leave 16 bits: processors without VNNI compute the same")
+    elif not written.loses(0.05):
+        note(
+            f"in {written.exposed:,} layers sums of two products can leave 16 bits; on these images that changes next to nothing"
+        )
+
+
 def export_json(report: ExportReport, output: Path) -> dict[str, Any]:
     """`export --json`."""
     check = None
@@ -61,6 +89,8 @@ def export_json(report: ExportReport, output: Path) -> dict[str, Any]:
         "bytes": report.bytes,
         "check": check,
         "methods": [dataclasses.asdict(row) for row in report.methods],
+        "weights": [dataclasses.asdict(row) for row in report.weights],
         "remarks": list(report.remarks),
+        "warnings": list(report.warnings),
         "parts": [dataclasses.asdict(row) for row in report.rows],
     }

@@ -19,7 +19,16 @@ from sepnet.core.progress import Progress, silent
 from sepnet.core.registry import Shelf
 from sepnet.core.score import Score
 
-__all__ = ["Check", "ExportReport", "ExportRow", "Exporter", "Material", "MethodRow", "make_exporter"]
+__all__ = [
+    "Check",
+    "ExportReport",
+    "ExportRow",
+    "Exporter",
+    "Material",
+    "MethodRow",
+    "WeightsRow",
+    "make_exporter",
+]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,35 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
+class WeightsRow:
+    """What a way to hold integer weights gave, on images that nothing else was made from.
+
+    Attributes:
+        weights: int8, uint8 or int7; `layers` names the weights that are held so, the others of all `count` are int8.
+        exposed: layers in which some input makes a sum of two products leave 16 bits.
+        bytes: of the file.
+        images: that the outputs are of.
+        floats_db, saturating_db: signal-to-quantization-noise ratio of the outputs as for `MethodRow`, computed in floats,
+            and with sums of two products that saturate at 16 bits, as on x86 processors without VNNI.
+        chosen: whether it is what was written.
+    """
+
+    weights: str
+    layers: tuple[str, ...]
+    count: int
+    exposed: int
+    bytes: int
+    images: int
+    floats_db: float
+    saturating_db: float
+    chosen: bool = False
+
+    def loses(self, decibels: float) -> bool:
+        """Whether saturation costs more than that."""
+        return self.saturating_db < self.floats_db - decibels
+
+
+@dataclass(frozen=True)
 class Check:
     """The written file beside the packed one.
 
@@ -87,13 +125,15 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: its bytes part by part, what it computes, and remarks for people."""
+    """What was written: its bytes part by part, what it computes, and remarks and warnings for people."""
 
     rows: tuple[ExportRow, ...]
     bytes: int
     check: Check | None = None
     methods: tuple[MethodRow, ...] = ()
     remarks: tuple[str, ...] = ()
+    weights: tuple[WeightsRow, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Exporter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -56,7 +56,7 @@ class ActivationCalibration:
             raise DataError(f"{data.name} has {len(data.train)} training images; too few to calibrate on")
         self._runtime = OnnxRuntime(model)
         self._histograms = activation_histograms(model, self.batches())
-        self._wanted = self._outputs(self._runtime.run, "run packed network")
+        self._wanted = self._outputs(self._runtime.run, "run packed network", self._unseen)
 
     def batches(self) -> Iterator[Floats]:
         """The images that ranges are made from, normalized as the network wants them."""
@@ -81,11 +81,25 @@ class ActivationCalibration:
 
     def compare(self, method: str, run: Callable[[Floats], Floats]) -> MethodRow:
         """A network with quantized activations beside the packed one."""
-        found = self._outputs(run, f"try {method}")
-        wanted = self._wanted.astype(np.float64)
+        found = self._outputs(run, f"try {method}", self._unseen)
+        return MethodRow(
+            method, len(self._seen), len(self._unseen), self._ratio(found), self._top1(found), chosen=False
+        )
+
+    def noise(self, method: str, run: Callable[[Floats], Floats], images: int) -> float:
+        """The `noise` of `compare` on the first `images` of the same images, see `few`."""
+        return self._ratio(self._outputs(run, f"try {method}", self._unseen[:images]))
+
+    def few(self, images: int) -> int:
+        """The number of images to compare on: about so many, in whole batches."""
+        size = self._fixed or 1
+        return min(len(self._unseen), -(-images // size) * size)
+
+    def _ratio(self, found: Floats) -> float:
+        """Signal to noise of the first outputs, in dB."""
+        wanted = self._wanted[: len(found)].astype(np.float64)
         noise = float(np.square(found - wanted).sum())
-        ratio = 10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30))
-        return MethodRow(method, len(self._seen), len(self._unseen), float(ratio), self._top1(found), False)
+        return float(10 * np.log10(max(float(np.square(wanted).sum()), 1e-30) / max(noise, 1e-30)))
 
     @property
     def top1(self) -> float | None:
@@ -98,8 +112,8 @@ class ActivationCalibration:
         labels = self._data.train.labels[self._unseen]
         return float(np.mean(outputs.argmax(axis=1) == labels))
 
-    def _outputs(self, run: Callable[[Floats], Floats], task: str) -> Floats:
-        outputs = np.concatenate([run(batch) for batch in self._batches(self._unseen, task)])
+    def _outputs(self, run: Callable[[Floats], Floats], task: str, rows: Rows) -> Floats:
+        outputs = np.concatenate([run(batch) for batch in self._batches(rows, task)])
         if not np.isfinite(outputs).all():
             raise NetworkError(f"{int((~np.isfinite(outputs)).sum())} outputs on calibration images are NaN or Inf")
         return outputs

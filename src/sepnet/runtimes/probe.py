@@ -26,6 +26,8 @@ class Probe:
         values: names of inner values that are wanted besides the first output; only of a serialized model.
         threads: None leaves the choice to the runtime.
         floats_only: leave out those of `values` that are not float32; `values` tells which are left.
+        optimized: False computes node by node, pairs of QuantizeLinear and DequantizeLinear in floats, so that the numbers
+            do not depend on the integer kernels of the processor.
 
     Raises `NetworkError` when ONNX Runtime does not take it.
     """
@@ -36,9 +38,12 @@ class Probe:
         values: Sequence[str] = (),
         threads: int | None = None,
         floats_only: bool = False,
+        optimized: bool = True,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if threads is not None:
             options.intra_op_num_threads = threads
         source = with_outputs(model, values) if isinstance(model, bytes) else os.fspath(model)

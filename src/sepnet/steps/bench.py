@@ -95,7 +95,7 @@ def bench(
 
 
 def _exported(model: PackedModel, images: Array | None, packed: bool) -> bytes:
-    """As `export --to onnx` writes it, activations uint8 by the least and the largest number where there are images."""
+    """As `export --to onnx --weights int8` writes it, activations uint8 by the least and the largest number where there are images."""
     ranges = None if images is None else activation_ranges(model, [images], "min-max")
     return OnnxNetwork.of(model, OPSET).encode(packed, ranges)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
@@ -12,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError, UsageError, brief
-from sepnet.core.exporter import Exporter, ExportReport, Material, MethodRow
+from sepnet.core.exporter import Exporter, ExportReport, Material, MethodRow, WeightsRow
 from sepnet.core.files import replacing
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.comparison import compare
+from sepnet.exporters.onnx.integer_choice import Kinds, Weights, WeightsChoice
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.activation_ranges import Method, Range
@@ -26,8 +28,12 @@ __all__ = ["Onnx"]
 
 Floats = npt.NDArray[np.float32]
 FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
-UINT8 = "uint8 activations and int8 weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
+UINT8 = "uint8 activations and 8-bit weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
 PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
+COMPARED = 64
+"""Images on which ways to hold weights are compared."""
+HARM = 1.0
+"""dB that saturation may cost before the export warns."""
 
 
 class Onnx(Exporter, frozen=True):
@@ -37,6 +43,8 @@ class Onnx(Exporter, frozen=True):
         form: "float" has float32 weights; "int8" int8 weights and uint8 activations, which takes calibration images;
             "packed" the packed codes and operators that unpack them, activations float32 or, with calibration images, uint8.
         method: how ranges of activations are made; None tries all and takes the one of least noise in the outputs.
+        weights: how layers with uint8 activations hold theirs; None is "auto", see
+            `sepnet.exporters.onnx.integer_choice.WeightsChoice.choose`.
     """
 
     name: ClassVar[str] = "onnx"
@@ -44,6 +52,7 @@ class Onnx(Exporter, frozen=True):
 
     form: Literal["float", "int8", "packed"] = "packed"
     method: Method | None = None
+    weights: Weights | None = None
 
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
         """Raises `UsageError` for calibration images that the form needs and has not, or has and cannot use."""
@@ -54,12 +63,13 @@ class Onnx(Exporter, frozen=True):
             )
         if self.form == "float" and integers:
             raise UsageError("--form float has no quantized activations; found --calibrate, leave it out")
-        if self.method is not None and not integers:
-            raise UsageError("found --method without calibration images; expected --calibrate DATA")
+        for option in ("method", "weights"):
+            if getattr(self, option) is not None and not integers:
+                raise UsageError(f"found --{option} without calibration images; expected --calibrate DATA")
         runtime = OnnxRuntime(model)  # first of all: it refuses graphs that break the rules of ONNX
         network = OnnxNetwork.of(model, OPSET if self.form != "float" or integers else 0)
-        ranges, methods = self._ranges(model, network, material) if integers else (None, ())
-        data, rows = network.encode(self.form == "packed", ranges)
+        ranges, methods, kinds, weights = self._choose(model, network, material)
+        data, rows = network.encode(self.form == "packed", ranges, kinds)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
@@ -67,18 +77,34 @@ class Onnx(Exporter, frozen=True):
             check = compare(model, runtime, lambda batch: probe.run(batch)[0], network.batch, material)
         if check is None:
             remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
-        return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)))
+        warnings = tuple(map(_warning, (row for row in weights if row.chosen and row.loses(HARM))))
+        return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)), weights, warnings)
 
-    def _ranges(
+    def _choose(
         self, model: PackedModel, network: OnnxNetwork, material: Material
-    ) -> tuple[dict[str, Range], tuple[MethodRow, ...]]:
-        assert material.calibrate is not None
+    ) -> tuple[dict[str, Range] | None, tuple[MethodRow, ...], Kinds, tuple[WeightsRow, ...]]:
+        """Ranges of activations (None without images), kinds of weights, and what was tried of both."""
+        if material.calibrate is None:
+            return None, (), {}, ()
 
         def build(ranges: dict[str, Range]) -> Callable[[Floats], Floats]:
-            probe = Probe(network.encode(False, ranges)[0])
+            probe = Probe(network.encode(False, ranges)[0], optimized=False)
             return lambda batch: probe.run(batch)[0]
 
-        return ActivationCalibration(model, material.calibrate, material.progress).choose(build, self.method)
+        calibration = ActivationCalibration(model, material.calibrate, material.progress)
+        ranges, methods = calibration.choose(build, self.method)
+        images = calibration.few(COMPARED)
+        choice = WeightsChoice(
+            network, ranges, self.form == "packed", images, functools.partial(calibration.noise, images=images)
+        )
+        return ranges, methods, *choice.choose(self.weights or "auto")
+
+
+def _warning(row: WeightsRow) -> str:
+    return (
+        f"{row.weights} weights: on processors without VNNI, sums of two products saturate at 16 bits and the outputs' signal to noise "
+        f"falls from {row.floats_db:.1f} to {row.saturating_db:.1f} dB; --weights auto or uint8 avoids that"
+    )
 
 
 def _checked(data: bytes) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.exporter import ExportRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.onnx.builder import Builder
-from sepnet.exporters.onnx.pairs import with_pairs
+from sepnet.exporters.onnx.pairs import ACTIVATIONS, PairedLayer, Pairs
 from sepnet.exporters.onnx.quantized import find_integer_layers, live_values, names_read, quantized_values
-from sepnet.exporters.onnx.weights import Weight, float_ways
+from sepnet.exporters.onnx.weights import IntegerKind, Weight, float_ways
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.restore import coded_tensors, onnx_model, state_dict
 from sepnet.runtimes.activation_ranges import Range
@@ -22,6 +22,25 @@ __all__ = ["OPSET", "OnnxNetwork"]
 
 OPSET = 18
 """Least version of the operators for all but plain float32."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A graph as a file holds it.
+
+    Attributes:
+        build: what was added to it, for the ledger.
+        layers: those of integer weights, in the order of their nodes.
+    """
+
+    graph: OnnxGraph
+    build: Builder
+    layers: tuple[PairedLayer, ...]
+
+    def types(self) -> dict[str, str]:
+        """The type in which the file holds the weight and bias of each such layer, by name."""
+        weights = {layer.weight: layer.integer.zero.dtype.name for layer in self.layers}
+        return weights | {layer.bias: "int32" for layer in self.layers if layer.bias}
 
 
 @dataclass(frozen=True)
@@ -63,23 +82,36 @@ class OnnxNetwork:
         """Examples that the graph is fixed to, 0 when that is free."""
         return self.graph.batch
 
-    def encode(self, packed: bool, ranges: Mapping[str, Range] | None = None) -> tuple[bytes, tuple[ExportRow, ...]]:
+    def encode(
+        self, packed: bool, ranges: Mapping[str, Range] | None = None, kinds: Mapping[str, IntegerKind] | None = None
+    ) -> tuple[bytes, tuple[ExportRow, ...]]:
         """The file, and its ledger.
 
         Args:
             packed: in the way of fewest bytes, or as they are.
             ranges: of activations, which then are uint8; None leaves them float32.
+            kinds: with `ranges`, how the weights of layers are held, by name; int8 where nothing else is said.
         """
+        written = self.written(packed, ranges, kinds)
+        data = written.graph.encode()
+        return data, self._ledger(written, len(data))
+
+    def written(
+        self, packed: bool, ranges: Mapping[str, Range] | None = None, kinds: Mapping[str, IntegerKind] | None = None
+    ) -> Written:
+        """The graph of the file, see `encode`."""
         graph, nodes = self.graph, list(self.graph.nodes)
+        layers: Sequence[PairedLayer] = ()
         known = {name for node in nodes for name in (*names_read(node), *node.outputs)}
         build = Builder({*known, *graph.initializers, *graph.inputs, *graph.outputs, *self.weights, *self.aliases})
         if ranges is not None:
-            layers = find_integer_layers(graph, self.weights, live_values(graph) & ranges.keys())
-            values = quantized_values(graph, layers, ranges)
-            nodes = with_pairs(build, graph, layers, values, self.weights, packed)
-            turned = {layer.turned.outputs[0] for layer in layers.values() if layer.turned}
-            unread = turned - {name for node in nodes for name in names_read(node)}
-            nodes = [node for node in nodes if node.outputs[0] not in unread]
+            found = find_integer_layers(graph, self.weights, live_values(graph) & ranges.keys())
+            values = quantized_values(graph, found, ranges)
+            pairs = Pairs(build, graph, found, values, self.weights, packed=packed, kinds=kinds or {})
+            layers = pairs.layers
+            turned = {layer.turned.outputs[0] for layer in found.values() if layer.turned}
+            unread = turned - {name for node in pairs.nodes for name in names_read(node)}
+            nodes = [node for node in pairs.nodes if node.outputs[0] not in unread]
         read = {name for node in nodes for name in names_read(node)} | {*graph.outputs, *self.aliases.values()}
         for build.part, weight in self.weights.items():
             if build.part in read:
@@ -87,27 +119,31 @@ class OnnxNetwork:
                 build.call(value, build.part)
         for alias, first in self.aliases.items():
             build.add("Identity", first, name=alias)
-        data = graph.changed((*build.nodes, *nodes), {**graph.initializers, **build.initializers}).encode()
-        return data, self._ledger(build, len(data))
+        whole = graph.changed((*build.nodes, *nodes), {**graph.initializers, **build.initializers})
+        return Written(whole, build, tuple(layers))
 
-    def _ledger(self, build: Builder, whole: int) -> tuple[ExportRow, ...]:
+    def _ledger(self, written: Written, whole: int) -> tuple[ExportRow, ...]:
         sizes: dict[str, int] = defaultdict(int)
         kinds: dict[str, set[str]] = defaultdict(set)
-        for part, kind, size in build.pieces():
+        for part, kind, size in written.build.pieces():
             sizes[part] += size
             kinds[part].add(kind)
+        types = written.types()
         shapes = {name: self.weights[name].numbers.shape if name in self.weights else () for name in sizes}
-        rows = [ExportRow(name, shapes[name], _how(kinds[name]), size) for name, size in sizes.items()]
+        hows = {name: _how(kinds[name], types.get(name)) for name in sizes} | {ACTIVATIONS: "scales, zero points"}
+        rows = [ExportRow(name, shapes[name], hows[name], size) for name, size in sizes.items()]
         return (*rows, ExportRow("graph", (), "", whole - sum(sizes.values())))
 
 
-def _how(kinds: set[str]) -> str:
-    """How a tensor is written, by the operators and initializers that it takes."""
+def _how(kinds: set[str], kind: str | None) -> str:
+    """How a tensor is written, by the operators and initializers that it takes, and its type if that is known."""
     words = {"ScatterElements": "gaps", "Where": "one of two", "Gather": "codes", "BitwiseAnd": "in bits"}
     found = ["bitmap"] if "CumSum" in kinds and "ScatterElements" not in kinds else []
     found += ["one number"] if kinds <= {"Expand", "int64", "float32", "int8"} and "Expand" in kinds else []
-    found += [word for kind, word in words.items() if kind in kinds]
-    types = [kind for kind in ("float16", "float32", "int8", "uint8", "int16", "int32", "int64") if kind in kinds]
+    found += [word for key, word in words.items() if key in kinds]
+    if kind is not None and (found or kind in kinds):
+        return ", ".join([kind, *found])
+    types = [each for each in ("float16", "float32", "int8", "uint8", "int16", "int32", "int64") if each in kinds]
     return ", ".join(found) or (types[0] if types else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sepnet.exporters.onnx.builder import Builder, Way
 from sepnet.exporters.onnx.quantized import IntegerLayer, Scaled
 from sepnet.exporters.onnx.weights import (
+    IntegerKind,
     IntegerWeight,
     Weight,
     float_ways,
@@ -23,29 +24,47 @@ from sepnet.exporters.onnx.weights import (
 )
 from sepnet.packing.onnx_graph import Node, OnnxGraph
 
-__all__ = ["ACTIVATIONS", "with_pairs"]
+__all__ = ["ACTIVATIONS", "PairedLayer", "Pairs"]
 
 ACTIVATIONS = "activations"
 """The part of the ledger for their scales."""
 MOST_BIAS = np.float32(2.0**30)
 
 
-def with_pairs(
-    build: Builder,
-    graph: OnnxGraph,
-    layers: Mapping[int, IntegerLayer],
-    values: Mapping[str, Scaled],
-    weights: Mapping[str, Weight],
-    packed: bool,
-) -> list[Node]:
-    """The graph's nodes with a pair behind each of `values`, and `layers` that read int8 weights.
+@dataclass(frozen=True)
+class PairedLayer:
+    """A layer of integer weights as it was written.
 
-    What can be computed from constants goes to `build`: packed, in the way of fewest bytes, or plain.
+    Attributes:
+        weight, axis: the name of its weight, which lies in the file as `integer`, and the axis of the filters.
+        bias: the name of what it adds as int32, "" for none.
+        code: name of the uint8 value that goes in, of zero point and scale `scaled`.
+        node: its own node, which gives float32 and reads that value through a DequantizeLinear.
     """
-    return _Pairs(build, graph, layers, values, weights, packed).nodes
+
+    weight: str
+    axis: int
+    bias: str
+    integer: IntegerWeight
+    code: str
+    scaled: Scaled
+    node: Node
 
 
-class _Pairs:
+class Pairs:
+    """The graph's nodes with a pair behind each of `values`, and `layers` that read integer weights.
+
+    Args:
+        build: what can be computed from constants goes there.
+        graph, layers, values, weights: see `sepnet.exporters.onnx.quantized`.
+        packed: in the way of fewest bytes, or plain.
+        kinds: how weights are held, by name; int8 where nothing else is said.
+
+    Attributes:
+        nodes: of the new graph.
+        layers: what became of the layers, in the order of their nodes.
+    """
+
     def __init__(
         self,
         build: Builder,
@@ -53,12 +72,16 @@ class _Pairs:
         layers: Mapping[int, IntegerLayer],
         values: Mapping[str, Scaled],
         weights: Mapping[str, Weight],
+        *,
         packed: bool,
+        kinds: Mapping[str, IntegerKind],
     ) -> None:
         self.nodes: list[Node] = []
+        self.layers: list[PairedLayer] = []
         self._build, self._weights, self._packed = build, weights, packed
         self._scaled = {at: values[graph.nodes[at].inputs[0]] for at in layers}
-        integers = self._integers(layers)
+        self._code_of: dict[str, str] = {}
+        integers = self._integers(layers, kinds)
         codes = {}
         for build.part, integer in integers.items():
             codes[build.part] = self._best(weight_ways(integer))
@@ -70,12 +93,15 @@ class _Pairs:
                 node = self._layer(node, layers[at], integers[name], codes[name], self._scaled[at])
             node = replace(node, inputs=tuple(inputs.get(name, name) for name in node.inputs))
             build.part, first = ACTIVATIONS, node.outputs[0]
+            raw = build.name() if first in values else first
+            node = replace(node, outputs=(raw, *node.outputs[1:]))
+            self.nodes.append(node)
+            if at in layers:
+                name, code = layers[at].weight, self._code_of[node.inputs[0]]
+                given = (name, layers[at].axis, layers[at].bias, integers[name], code, self._scaled[at], node)
+                self.layers.append(PairedLayer(*given))
             if first in values:
-                raw = build.name()
-                self.nodes.append(replace(node, outputs=(raw, *node.outputs[1:])))
                 self._pair(raw, first, values[first])
-            else:
-                self.nodes.append(node)
 
     def _best(self, ways: Iterable[Way]) -> str:
         return self._build.smallest(ways if self._packed else itertools.islice(ways, 1))
@@ -86,10 +112,13 @@ class _Pairs:
         code, name = self._build.name(), name or self._build.name()
         self.nodes.append(Node("QuantizeLinear", (value, *given), (code,)))
         self.nodes.append(Node("DequantizeLinear", (code, *given), (name,)))
+        self._code_of[name] = code
         return name
 
-    def _integers(self, layers: Mapping[int, IntegerLayer]) -> dict[str, IntegerWeight]:
-        """int8 codes of each weight, for all layers that read it."""
+    def _integers(
+        self, layers: Mapping[int, IntegerLayer], kinds: Mapping[str, IntegerKind]
+    ) -> dict[str, IntegerWeight]:
+        """Codes of each weight, for all layers that read it."""
         least: dict[str, npt.NDArray[np.float32]] = {}
         axes = {layer.weight: layer.axis for layer in layers.values()}
         for at, layer in layers.items():
@@ -97,7 +126,10 @@ class _Pairs:
             if layer.bias:
                 need = np.abs(self._weights[layer.bias].numbers) / (MOST_BIAS * self._scaled[at].scale)
             least[layer.weight] = np.maximum(least.get(layer.weight, need), need).astype(np.float32)
-        return {name: integer_weight(self._weights[name], axes[name], need) for name, need in least.items()}
+        return {
+            name: integer_weight(self._weights[name], axes[name], need, kinds.get(name, "int8"))
+            for name, need in least.items()
+        }
 
     def _layer(self, node: Node, layer: IntegerLayer, integer: IntegerWeight, codes: str, scaled: Scaled) -> Node:
         build, axis = self._build, layer.axis
@@ -105,7 +137,7 @@ class _Pairs:
         if layer.turned:
             codes, axis = build.add("Transpose", codes, perm=(1, 0)), 1 - axis
         scale = self._best(numbers_ways(integer.scale, integer.exponent))
-        zero = self._best(integer_ways(np.zeros(integer.scale.shape, np.int8)))  # without one, runtimes fuse no Gemm
+        zero = self._best(integer_ways(integer.zero))  # without one, runtimes fuse no Gemm
         inputs = (node.inputs[0], build.add("DequantizeLinear", codes, scale, zero, axis=axis), *node.inputs[2:])
         if not layer.bias:
             return replace(node, inputs=inputs)
