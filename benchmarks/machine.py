@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from command import RECORDS
+
+RESULTS = RECORDS / "results"
 PACKAGES = ("sepnet", "torch", "numpy", "onnxruntime", "openvino", "ai-edge-litert", "constriction")
 
 
@@ -64,6 +66,6 @@ def _instructions() -> list[str]:
 
 def save(name: str, command: str, result: Any) -> None:
     """Write results/NAME.json."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     content = {"command": command, "machine": machine(), "result": result}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -3,8 +3,9 @@
     SEPNET_DATA=... python benchmarks/mnist.py lenet300
     SEPNET_DATA=... python benchmarks/mnist.py lenet5
     SEPNET_DATA=... python benchmarks/mnist.py lenet5 lenet5-han    only this recipe; the other rows stay
+    SEPNET_DATA=... python benchmarks/mnist.py lenet5-1520          a row as those of cifar10.py
 
-Trains the float network (kept in runs/mnist/, so that a second call goes on from there), compresses it by the recipe of
+Trains the float network (kept in $SEPNET_RUNS/mnist/, so that a second call goes on from there), compresses it by the recipe of
 the record (zoo/NAME-mnist.sepnet) and by Han's pruning rates (the talk's table), and writes results/mnist_NAME.json and
 the logs beside it.  The recipes were chosen on `mnist?holdout=5000`, without looking at the test images.
 """
@@ -14,44 +15,32 @@ from __future__ import annotations
 import json
 import sys
 
-from command import ROOT, sepnet
+from command import ROOT, RUNS, sepnet
 from machine import RESULTS, save
+from rows import Row, finished, train_float
+from rows import main as run_row
 
-from sepnet.core.packed_model import PackedModel
-from sepnet.steps.compress import StageRow
-from sepnet.steps.info import info
-from sepnet.steps.report import stage_chart
-
-EPOCHS = {"lenet300": 60, "lenet5": 40}
+_TRAIN = ("lr=0.05", "shift=1", "weight_decay=1e-4")
+FLOAT = {
+    "lenet300": Row("lenet300", "train:60", "lenet300-mnist", data="mnist", train=_TRAIN),
+    "lenet5": Row("lenet5", "train:40", "lenet5-mnist", data="mnist", train=_TRAIN),
+}
+ROWS = {
+    "lenet5-1520": Row("lenet5", "train:40", "lenet5-mnist-1520", "lenet5-mnist-1520", data="mnist", train=_TRAIN),
+}
 DEEP_COMPRESSION = {"lenet300": (27_000, 0.0158), "lenet5": (44_000, 0.0074)}
-THREADS = ["--threads", "1"]
+THREADS = ("--threads", "1")
 
 
 def main(name: str, *only: str) -> None:
     """Train, compress (by the recipes in `only`, else by both), compare."""
-    folder = ROOT / "runs" / "mnist"
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, log = folder / f"{name}.safetensors", RESULTS / f"mnist_{name}_train.jsonl"
-    settings = ["--set", "lr=0.05", "--set", "shift=1", "--set", "weight_decay=1e-4"]
-    if not weights.exists():
-        log.unlink(missing_ok=True)
-        sepnet(
-            "train",
-            name,
-            "--data",
-            "mnist",
-            "--epochs",
-            str(EPOCHS[name]),
-            "--seed",
-            "0",
-            *settings,
-            "-o",
-            str(weights),
-            "--log",
-            str(log),
-            "--resume",
-            *THREADS,
-        )
+    from sepnet.core.packed_model import PackedModel
+    from sepnet.steps.compress import StageRow
+    from sepnet.steps.info import info
+    from sepnet.steps.report import stage_chart
+
+    folder = RUNS / "mnist"
+    weights = train_float(FLOAT[name], name, THREADS)
     reference = sepnet("evaluate", name, "--weights", str(weights), "--data", "mnist")
     before = RESULTS / f"mnist_{name}.json"
     rows = json.loads(before.read_text())["result"] if only else {}
@@ -99,7 +88,11 @@ def main(name: str, *only: str) -> None:
         f"python benchmarks/mnist.py {name}",
         {**rows, "float": reference, "deep_compression_2016": {"bytes": size, "error": error}},
     )
+    finished(FLOAT, name)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if set(sys.argv[1:2]) & set(FLOAT):
+        main(*sys.argv[1:])
+    else:
+        run_row(ROWS, __doc__)
