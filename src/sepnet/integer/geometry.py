@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sepnet.graphs.windows import around
 from sepnet.packing.onnx_graph import Node
 
 __all__ = ["same_pads", "window_pads"]
@@ -16,13 +17,8 @@ def same_pads(node: Node, sides: Sequence[int], reach: Sequence[int], strides: S
     mode = node.text("auto_pad", "NOTSET")
     if not mode.startswith("SAME"):
         return None
-    before, after = [], []
-    for side, long, stride in zip(sides, reach, strides, strict=True):
-        total = max(0, (-(-side // stride) - 1) * stride + long - side)
-        small = total // 2
-        before.append(small if mode == "SAME_UPPER" else total - small)
-        after.append(total - before[-1])
-    return before[0], before[1], after[0], after[1]
+    (top, bottom), (left, right) = around(mode, (), sides, reach, strides)
+    return top, left, bottom, right
 
 
 def window_pads(

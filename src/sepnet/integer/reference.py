@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import DataError
+from sepnet.graphs.windows import windows as windows_of
 from sepnet.integer.model import (
     Add,
     AveragePool,
@@ -140,11 +141,9 @@ def _windows(
     dtype: type = np.int64,
 ) -> npt.NDArray[Any]:
     """(n, channels, height, width, kernel height, kernel width)."""
-    around = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
-    padded: npt.NDArray[Any] = np.pad(source.astype(dtype), around, constant_values=fill)
-    reach = [(side - 1) * gap + 1 for side, gap in zip(kernel, dilations, strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
-    return windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
+    ends = ((pads[0], pads[2]), (pads[1], pads[3]))
+    numbers: npt.NDArray[Any] = source.astype(dtype)
+    return windows_of(numbers, kernel, strides, ends, dilations=dilations, fill=fill)
 
 
 def _response(norm: ResponseNorm, source: Integers) -> Integers:

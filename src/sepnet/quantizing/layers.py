@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.windows import around, reach
+from sepnet.graphs.windows import windows as windows_of
+
 __all__ = ["MOST_COLUMNS", "Layer", "find_layers", "rows_of"]
 
 MOST_COLUMNS = 1152
@@ -107,28 +110,11 @@ def rows_of(layer: Layer, values: Floats) -> Floats:
     if not layer.kernel:
         return values.reshape(1, -1, values.shape[-1])
     sides = len(layer.kernel)
-    reach = [(side - 1) * gap + 1 for side, gap in zip(layer.kernel, layer.dilations, strict=True)]
-    pads = _pads(layer, values.shape[2:], reach)
-    padded = np.pad(values, ((0, 0), (0, 0), *pads))
-    axes = tuple(range(2, 2 + sides))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
-    steps = tuple(slice(None, None, stride) for stride in layer.strides)
-    gaps = tuple(slice(None, None, gap) for gap in layer.dilations)
-    windows = windows[(slice(None), slice(None), *steps, *gaps)]
+    spans = reach(layer.kernel, layer.dilations)
+    pads = around(layer.same, layer.pads, values.shape[2:], spans, layer.strides)
+    windows = windows_of(values, layer.kernel, layer.strides, pads, dilations=layer.dilations)
     count, channels = windows.shape[:2]
     grouped = windows.reshape(count, layer.groups, channels // layer.groups, *windows.shape[2:])
     order = (1, 0, *range(3, 3 + sides), 2, *range(3 + sides, 3 + 2 * sides))
     size = channels // layer.groups * int(np.prod(layer.kernel))
     return np.asarray(grouped.transpose(order).reshape(layer.groups, -1, size), np.float32)
-
-
-def _pads(layer: Layer, shape: tuple[int, ...], reach: list[int]) -> list[tuple[int, int]]:
-    sides = len(reach)
-    if not layer.same:
-        return [(layer.pads[at], layer.pads[at + sides]) for at in range(sides)]
-    pads = []
-    for side, long, stride in zip(shape, reach, layer.strides, strict=True):
-        total = max(0, (-(-side // stride) - 1) * stride + long - side)
-        small = total // 2
-        pads.append((small, total - small) if layer.same == "SAME_UPPER" else (total - small, small))
-    return pads

@@ -8,13 +8,13 @@ compared with what 1.32 computes on an AVX2 processor).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.exporters.onnx.pairs import PairedLayer
+from sepnet.graphs.windows import around, reach, windows
 
 __all__ = ["can_saturate", "excess"]
 
@@ -71,16 +71,35 @@ def excess(layer: PairedLayer, codes: Array) -> Wide:
         for pair in np.flatnonzero(wide.any(axis=0)).tolist():
             _add_excess(found.T, flat[:, 2 * pair], flat[:, 2 * pair + 1], rows, wide, pair)
         return found.reshape(*codes.shape[:-1], len(rows))
-    windows = _Windows.of(layer, codes)
-    group = layer.node.integer("group", 1)
-    each = len(rows) // group
-    found = np.zeros((len(rows), *windows.shape), np.int32)
+    seen = _windows(layer, codes)
+    group, channels = layer.node.integer("group", 1), layer.integer.codes.shape[1]
+    each, sides = len(rows) // group, seen.ndim // 2 - 1
+    found = np.zeros((len(rows), len(codes), *seen.shape[2 : 2 + sides]), np.int32)
     for at in range(group):
         mine = slice(at * each, (at + 1) * each)
+        part = seen[:, at * channels : (at + 1) * channels]
+        numbers = np.moveaxis(part, 1, -1)  # (n, *sides, *kernel, channels): kernels go along the channels first
         for pair in np.flatnonzero(wide[mine].any(axis=0)).tolist():
-            one, other = (windows.taken(at, number) for number in (2 * pair, 2 * pair + 1))
+            one, other = (_taken(numbers, number, 1 + sides) for number in (2 * pair, 2 * pair + 1))
             _add_excess(found[mine], one, other, rows[mine], wide[mine], pair)
     return np.moveaxis(found, 0, 1)
+
+
+def _windows(layer: PairedLayer, codes: Array) -> Array:
+    """The windows of a convolution, the zero point around the map."""
+    node, sides, kernel = layer.node, codes.shape[2:], layer.integer.codes.shape[2:]
+    strides, gaps = (node.integers(name) or (1,) * len(sides) for name in ("strides", "dilations"))
+    ends = around(node.text("auto_pad", "NOTSET"), node.integers("pads"), sides, reach(kernel, gaps), strides)
+    return windows(codes, kernel, strides, ends, dilations=gaps, fill=int(layer.scaled.zero))
+
+
+def _taken(numbers: Array, number: int, leading: int) -> Array:
+    """Number so-and-so of each window; zeros for one past the last."""
+    sides = numbers.shape[leading:]
+    if number >= np.prod(sides):
+        return np.zeros(numbers.shape[:leading], np.uint8)
+    at: Any = (..., *np.unravel_index(number, sides))
+    return np.asarray(numbers[at])
 
 
 def _add_excess(found: Wide, one: Array, other: Array, rows: Wide, wide: npt.NDArray[np.bool_], pair: int) -> None:
@@ -90,55 +109,3 @@ def _add_excess(found: Wide, one: Array, other: Array, rows: Wide, wide: npt.NDA
     for filter in np.flatnonzero(wide[:, pair]) if first.size else ():
         sums = first * rows[filter, 2 * pair] + second * rows[filter, 2 * pair + 1]
         found[filter][places] += sums - sums.clip(LOWEST, HIGHEST)
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """The inputs of a convolution, position by position.
-
-    Attributes:
-        padded: codes (n, channels, *sides), the zero point around them.
-        channels: of one group.
-        kernel, steps, holes: sides, strides and dilations.
-        shape: (n, *sides of the output).
-    """
-
-    padded: Array
-    channels: int
-    kernel: tuple[int, ...]
-    steps: tuple[int, ...]
-    holes: tuple[int, ...]
-    shape: tuple[int, ...]
-
-    @classmethod
-    def of(cls, layer: PairedLayer, codes: Array) -> _Windows:
-        node, sides = layer.node, codes.shape[2:]
-        kernel = layer.integer.codes.shape[2:]
-        steps = node.integers("strides") or (1,) * len(sides)
-        holes = node.integers("dilations") or (1,) * len(sides)
-        spans = [hole * (side - 1) + 1 for hole, side in zip(holes, kernel, strict=True)]
-        pads = node.integers("pads") or (0,) * (2 * len(sides))
-        around = list(zip(pads[: len(sides)], pads[len(sides) :], strict=True))
-        automatic = node.text("auto_pad", "NOTSET")
-        if automatic.startswith("SAME"):
-            missing = [
-                max(0, (-(-side // step) - 1) * step + span - side)
-                for side, step, span in zip(sides, steps, spans, strict=True)
-            ]
-            halves = [(each // 2, each - each // 2) for each in missing]
-            around = halves if automatic == "SAME_UPPER" else [half[::-1] for half in halves]
-        padded = np.pad(codes, ((0, 0), (0, 0), *around), constant_values=layer.scaled.zero)
-        shape = [(side - span) // step + 1 for side, span, step in zip(padded.shape[2:], spans, steps, strict=True)]
-        return cls(padded, layer.integer.codes.shape[1], kernel, steps, holes, (len(codes), *shape))
-
-    def taken(self, group: int, number: int) -> Array:
-        """Number so-and-so of each window, (n, *sides); zeros for one past the last."""
-        place, channel = divmod(number, self.channels)
-        if place >= np.prod(self.kernel):
-            return np.zeros(self.shape, np.uint8)
-        window = np.unravel_index(place, self.kernel)
-        cut = [
-            slice(hole * int(at), hole * int(at) + step * (side - 1) + 1, step)
-            for hole, at, step, side in zip(self.holes, window, self.steps, self.shape[1:], strict=True)
-        ]
-        return np.asarray(self.padded[:, group * self.channels + channel][(slice(None), *cut)])
