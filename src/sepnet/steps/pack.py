@@ -64,7 +64,8 @@ def pack_onnx(
     bits = None if options.bits == "auto" else options.bits or 8
     source = read_onnx(path)
     try:
-        check_shapes(((name, source.state[name].shape) for name in source.weights), options.limits)
+        weights = ((name, array.shape) for name, array in source.state.items() if name in source.weights)
+        check_shapes(weights, options.limits)
     except FormatError as error:
         raise NetworkError(f"{path} cannot be packed: {error}") from error
     if calibrate is None:
