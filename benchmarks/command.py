@@ -21,7 +21,7 @@ def sepnet(*arguments: str) -> dict[str, Any]:
     """Run the command line and return what it prints as JSON."""
     print("$ sepnet", *arguments, flush=True)
     done = subprocess.run(
-        [sys.executable, "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        [sys.executable, "-P", "-m", "sepnet", *arguments, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -73,7 +73,7 @@ def once(tool: str, network: str) -> dict[str, Any]:
     started = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, network], capture_output=True, text=True, env=environment
+        [sys.executable, "-P", "-W", "ignore", "-c", code, network], capture_output=True, text=True, env=environment
     )
     process = time.perf_counter() - started
     if done.returncode:

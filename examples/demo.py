@@ -28,7 +28,7 @@ JOBS = {
 def sepnet(*arguments: str) -> Any:
     """Show a command, run it, and return what it prints as JSON."""
     terminal.note("\n$ sepnet " + " ".join(arguments))
-    done = subprocess.run([sys.executable, "-m", "sepnet", *arguments, "--json"], stdout=subprocess.PIPE)
+    done = subprocess.run([sys.executable, "-P", "-m", "sepnet", *arguments, "--json"], stdout=subprocess.PIPE)
     if done.returncode:
         sys.exit(done.returncode)
     return json.loads(done.stdout)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sepnet.api import PackedModel, compress, inspect, pack, read, rewrite
     from sepnet.core.dataset import Dataset, Split
     from sepnet.core.errors import SepnetError
-    from sepnet.core.packed_model import Limits
+    from sepnet.core.limits import Limits
     from sepnet.core.recipe import Recipe, load_recipe
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 
 _HOMES = {
     "Dataset": "sepnet.core.dataset",
-    "Limits": "sepnet.core.packed_model",
+    "Limits": "sepnet.core.limits",
     "PackedModel": "sepnet.api",
     "Recipe": "sepnet.core.recipe",
     "SepnetError": "sepnet.core.errors",

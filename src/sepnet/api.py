@@ -16,9 +16,9 @@ import numpy.typing as npt
 from sepnet.core import packed_model
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import UsageError
+from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
 from sepnet.core.pack_options import IMAGES, PackOptions
-from sepnet.core.packed_model import Limits
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
 from sepnet.core.registry import require_torch
@@ -192,6 +192,7 @@ def compress(
     best: bool = False,
     seed: int = 0,
     data_dir: Path | None = None,
+    limits: Limits = Limits(),
     progress: Progress = silent,
     on_row: Callable[[StageRow], None] = lambda _: None,
 ) -> PackedModel:
@@ -205,6 +206,7 @@ def compress(
         best: whether to try the codecs that read at half the speed, too.
         seed: 0 to 2**53 - 1; the same seed gives the same file.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
+        limits: for networks above the default ones; give them to `write` and `read`, too.
         progress, on_row: callbacks.
     """
     require_torch("sepnet.compress")
@@ -214,7 +216,8 @@ def compress(
     check_seed(seed)
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
-    done = step(model, load_recipe(recipe), loaded, report, epochs, seed, progress=progress, on_row=on_row, best=best)
+    plan = load_recipe(recipe)
+    done = step(model, plan, loaded, report, epochs, seed, progress=progress, on_row=on_row, best=best, limits=limits)
     return _with_verbs(done.packed, done.rows, done.rewrites)
 
 
@@ -229,6 +232,7 @@ def pack(
     best: bool = False,
     seed: int = 0,
     data_dir: Path | None = None,
+    limits: Limits = Limits(),
     progress: Progress = silent,
 ) -> PackedModel:
     """Pack a trained network (`.onnx`), or weights alone (`.safetensors`), without training.  Needs no torch.
@@ -244,6 +248,7 @@ def pack(
         best: whether to try the codecs that read at half the speed, too.
         seed: which images.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
+        limits: for files above the default ones; give them to `write` and `read`, too.
         progress: callback.
 
     Raises:
@@ -251,7 +256,7 @@ def pack(
         SepnetError: the budget cannot be met.
     """
     check_seed(seed)
-    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best)
+    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best, limits)
     return _with_verbs(pack_report(path, options, calibrate, images, seed, data_dir, progress).packed)
 
 

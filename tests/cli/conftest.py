@@ -131,6 +131,32 @@ def compress() -> Callable[..., tuple[object, ...]]:
 
 
 @pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small classifier of 28 x 28 images."""
+    onnx = pytest.importorskip("onnx")
+    helper, random = onnx.helper, np.random.default_rng(0)
+    shapes = {"a.weight": (6, 1, 5, 5), "a.bias": (6,), "b.weight": (10, 96), "b.bias": (10,)}
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["a"], strides=[6, 6]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "b.weight", "b.bias"], ["y"], transB=1),
+    ]
+    arrays = {name: 0.3 * random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", float32, ("n", 1, 28, 28))],
+        [helper.make_tensor_value_info("y", float32, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture of nothing much."""
     path = tmp_path_factory.mktemp("image") / "a picture.png"

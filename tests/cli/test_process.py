@@ -121,6 +121,18 @@ def test_opening_a_file_imports_no_torch() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+def test_bench_takes_from_the_current_folder_what_was_asked_for(tmp_path: Path) -> None:
+    zoo = Path("zoo/lenet5-mnist.sepnet").resolve()
+    (tmp_path / "numpy.py").write_text("open('RAN', 'w')")
+    (tmp_path / "mine.py").write_text("from sepnet.datasets import load\n\ndef digits():\n    return load('digits')\n")
+    command = [sys.executable, "-P", "-m", "sepnet", "bench", str(zoo), "--against", "", "--seconds", "0.02"]
+    command += ["--data", "mine:digits", "--batch", "1", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["inputs"] == "test images of mine:digits"
+    assert not (tmp_path / "RAN").exists()
+
+
 def interrupted(arguments: tuple[object, ...], checkpoint: Path) -> None:
     """Run until there is a checkpoint, and press Ctrl-C."""
     process = start(*arguments)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.core.errors import FormatError
 from sepnet.core.header import Header, state_names
-from sepnet.core.packed_model import Limits, PackedModel
+from sepnet.core.limits import Limits
+from sepnet.core.packed_model import PackedModel
 from sepnet.packing.pack import encode_tensor
 from sepnet.packing.restore import coded_tensors, state_dict
 

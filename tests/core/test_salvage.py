@@ -13,7 +13,8 @@ from sepnet.core.chunks import Damage
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import FormatError
 from sepnet.core.header import Header, TensorEntry
-from sepnet.core.packed_model import Limits, PackedModel
+from sepnet.core.limits import Limits
+from sepnet.core.packed_model import PackedModel
 from sepnet.packing.restore import state_dict
 from sepnet.packing.salvage import readable
 

@@ -15,8 +15,9 @@ import numpy as np
 from sepnet.codecs import CODECS, find
 from sepnet.core.codec import CodecUnfitError
 from sepnet.core.errors import SepnetError
+from sepnet.core.limits import Limits
 from sepnet.core.pack_options import PackOptions
-from sepnet.core.packed_model import MAGIC, Limits, PackedModel
+from sepnet.core.packed_model import MAGIC, PackedModel
 from sepnet.core.recipe import load_recipe
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.onnx_source import read_onnx

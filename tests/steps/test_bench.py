@@ -101,6 +101,20 @@ def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
             worker.times(1, 1)
 
 
+def test_a_worker_imports_nothing_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, wanted = tmp_path / "here", tmp_path / "wanted"
+    for folder in (here, wanted):
+        folder.mkdir()
+    for name in ("numpy", "onnxruntime", "sepnet", "json", "zlib"):
+        (here / f"{name}.py").write_text(f"open({str(here / 'RAN')!r}, 'w')")
+    (wanted / "sitecustomize.py").write_text(f"open({str(wanted / 'RAN')!r}, 'w')")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(wanted))
+    assert len(bench(LENET5, against=(), **QUICK).rows) == 2  # type: ignore[arg-type]
+    assert not (here / "RAN").exists()
+    assert (wanted / "RAN").exists()  # what the user put on the path is still found there
+
+
 def test_energy_is_the_sum_of_the_packages(tmp_path: Path) -> None:
     for zone, count in (("intel-rapl:0", "2500000\n"), ("intel-rapl:1", "500000\n"), ("intel-rapl:0:0", "9\n")):
         (tmp_path / zone).mkdir()

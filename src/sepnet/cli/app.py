@@ -91,6 +91,14 @@ InContainer = Annotated[
         help="none, or safetensors: the packed file as the one tensor of a .safetensors file, for hubs; it reads like a plain one.",
     ),
 ]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=N",
+        help="Take a packed file above the limits, if it is yours: elements=N (numbers of all tensors; default 268,435,456), dimensions, tensors, graph_bytes, header_bytes, file_bytes (of a stream).",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", metavar="S", parser=integer(0, LARGEST_SEED), help="The same seed gives the same file."),

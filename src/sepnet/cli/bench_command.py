@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sepnet.cli.app import DataDir, File, Json, command, integer
+from sepnet.cli.app import DataDir, File, Json, Limit, command, integer
 from sepnet.core.bench_report import BenchReport
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths, write_bytes
+from sepnet.core.limits import limits_of
 
 __all__ = ["bench"]
 
@@ -47,6 +48,7 @@ def bench(
         typer.Option("--data", metavar="DATA", help="A data set whose test images to run on; default random images."),
     ] = None,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw latency and size.")] = None,
+    limit: Limit = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +60,7 @@ def bench(
 
     if svg is not None:
         check_paths({"FILE": None if is_stream(file) else file}, {"--svg": svg})
-    model = read_packed(file)
+    model = read_packed(file, limits_of(limit))
     loaded = None if data is None else read_dataset(data, data_dir)
     with terminal.Progress() as progress:
         report = step(model, _names(runtime), _names(against), _numbers(batch), threads, seconds, loaded, progress.tick)

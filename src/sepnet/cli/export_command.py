@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import DataDir, File, Json, Seed, command, integer
+from sepnet.cli.app import DataDir, File, Json, Limit, Seed, command, integer
 from sepnet.cli.packed_input import is_stream, read_packed
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.errors import UsageError
 from sepnet.core.exporter import Material, make_exporter
 from sepnet.core.files import check_paths
+from sepnet.core.limits import limits_of
 
 __all__ = ["export"]
 
@@ -77,6 +78,7 @@ def export(
         str | None,
         typer.Option("--data", metavar="DATA", help="Measure top-1 of both files on the test split of this data set."),
     ] = None,
+    limit: Limit = None,
     data_dir: DataDir = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -95,7 +97,7 @@ def export(
         raise UsageError("found --images without calibration images; expected --calibrate DATA")
     reads, folder = {"FILE": None if is_stream(file) else file}, output if exporter.writes == "folder" else None
     check_paths(reads, {"-o": None if folder else output}, folder)
-    model = read_packed(file)
+    model = read_packed(file, limits_of(limit))
     loaded = {name: read_dataset(name, data_dir) for name in dict.fromkeys((calibrate, data)) if name is not None}
     by = None if calibrate is None else Calibrate(loaded[calibrate], images or IMAGES, seed)
     test = None if data is None else loaded[data]

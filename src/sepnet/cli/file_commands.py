@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, File, Json, RuntimeName, command, integer
+from sepnet.cli.app import Data, DataDir, File, Json, Limit, RuntimeName, command, integer
 from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.files import check_paths
+from sepnet.core.limits import Limits, limits_of
 from sepnet.core.registry import require_torch
 
 __all__ = ["evaluate", "info", "run", "unpack"]
@@ -34,6 +35,7 @@ def info(
         bool,
         typer.Option("--salvage", help="Of a damaged file show what can be read, name the rest, and exit with 1."),
     ] = False,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Show what is inside a packed file, byte for byte."""
@@ -43,24 +45,25 @@ def info(
 
     if verify and salvage:
         raise UsageError("found --verify and --salvage; --verify names all damage, so expected one of them")
+    limits = limits_of(limit)
     if verify:
-        _verify(file, as_json)
+        _verify(file, limits, as_json)
         return
-    model, damage = read_salvaged(file) if salvage else (read_packed(file), ())
+    model, damage = read_salvaged(file, limits) if salvage else (read_packed(file, limits), ())
     report = step(model)
     terminal.print_json(terminal.info_json(report)) if as_json else terminal.print_info(report, str(file))
     if damage:
         fail_for(file, damage, f"{len(report.tensors)} tensors can be read")
 
 
-def _verify(file: Path, as_json: bool) -> None:
+def _verify(file: Path, limits: Limits, as_json: bool) -> None:
     from sepnet.cli import terminal
     from sepnet.cli.packed_input import fail_for, name_of, read_data
     from sepnet.steps.verify import verify as step
 
-    data = read_data(file)
+    data = read_data(file, limits)
     try:
-        found = step(data)
+        found = step(data, limits)
     except FormatError as error:
         raise FormatError(f"{name_of(file)}: {error}") from error
     if as_json:
@@ -86,6 +89,7 @@ def evaluate(
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET, unless it brings its own.")
     ] = None,
     runtime: RuntimeName = None,
+    limit: Limit = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -105,15 +109,14 @@ def evaluate(
     if packed_file or (weights is None and not brings_weights(target)):
         if not packed_file and not os.path.isfile(target):
             raise UsageError(f"{target!r} is no packed file; for a network give its weights: --weights FILE")
-        packed = read_packed(Path(target))
+        packed = read_packed(Path(target), limits_of(limit))
         loaded = read_dataset(data, data_dir)
         with terminal.Progress() as progress:
             score = step(packed, loaded, runtime or REFERENCE, progress.tick)
     else:
-        if runtime is not None:
-            raise UsageError(
-                f"found --runtime {runtime} and the network {target}, which PyTorch runs; expected a packed file"
-            )
+        for name, given in (("--runtime", runtime), ("--limit", limit)):
+            if given:
+                raise UsageError(f"found {name} and the network {target}, which PyTorch runs; expected a packed file")
         require_torch("sepnet evaluate a network")
         from sepnet.networks import build, is_own
         from sepnet.steps.evaluate_network import evaluate_network
@@ -145,6 +148,7 @@ def run(
             help="A data set, as of evaluate --data; the runtimes c99 and integer make their scales by its training images.",
         ),
     ] = None,
+    limit: Limit = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +159,7 @@ def run(
     from sepnet.runtimes import REFERENCE
     from sepnet.steps.run import run as step
 
-    model = read_packed(file)
+    model = read_packed(file, limits_of(limit))
     data = None if calibrate is None else read_dataset(calibrate, data_dir)
     predictions = step(model, images, topk, runtime or REFERENCE, data)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
@@ -174,6 +178,7 @@ def unpack(
             help="Of a damaged or truncated file write the tensors that can be read, name the rest, and exit with 1.",
         ),
     ] = False,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Write the weights as a state dict that the network's own class loads strictly."""
@@ -182,7 +187,8 @@ def unpack(
     from sepnet.steps.unpack import unpack as step
 
     check_paths({"FILE": None if is_stream(file) else file}, {"-o": output})
-    model, damage = read_salvaged(file) if salvage else (read_packed(file), ())
+    limits = limits_of(limit)
+    model, damage = read_salvaged(file, limits) if salvage else (read_packed(file, limits), ())
     if damage and not model.header.tensors:
         fail_for(file, damage, "no tensor can be read, so nothing was written")
     step(model, output)

@@ -17,6 +17,7 @@ from sepnet.cli.app import (
     Device,
     InContainer,
     Json,
+    Limit,
     Log,
     Net,
     Restart,
@@ -29,6 +30,7 @@ from sepnet.cli.app import (
 from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
+from sepnet.core.limits import limits_of
 from sepnet.core.progress import is_first
 from sepnet.core.ratio import compared
 from sepnet.core.registry import require_torch
@@ -161,6 +163,7 @@ def compress(
     ] = None,
     best: Best = False,
     container: InContainer = "none",
+    limit: Limit = None,
     data_dir: DataDir = None,
     log: Log = None,
     resume: Resume = False,
@@ -173,6 +176,7 @@ def compress(
     from sepnet.cli import terminal
     from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.log import TrainingLog, check_log
+    from sepnet.cli.packed_input import note_limits
 
     require_torch("sepnet compress")
     import torch
@@ -180,7 +184,6 @@ def compress(
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.steps.compress import compress as step
-    from sepnet.steps.compress import through_bytes
     from sepnet.steps.info import info as info_step
     from sepnet.steps.inspect import inspect as inspect_step
     from sepnet.steps.report import write_report
@@ -196,7 +199,7 @@ def compress(
     parts = {f"the file of stage {name} in --stages": path for name, path in stage_files.items()}
     check_paths(reads, {**_outputs(output, log), "--report": report, **parts}, stages)
     check_log(log)
-    wrapping = check_container(container)
+    wrapping, limits = check_container(container), limits_of(limit)
     if teacher_weights is not None and teacher is None:
         raise UsageError("--teacher-weights needs --teacher NET, the network that they are of")
     model, guide = _trained(net, weights), None if teacher is None else _trained(teacher, teacher_weights)
@@ -212,14 +215,14 @@ def compress(
 
     def keep(packed: PackedModel) -> PackedModel:
         if not is_first():
-            return through_bytes(packed)
-        packed.write(output, wrapping)
-        return PackedModel.read(output)
+            return packed
+        packed.write(output, wrapping, limits=limits)
+        return PackedModel.read(output, limits)
 
     def keep_stage(name: str, packed: PackedModel) -> None:
         if stages and is_first():
             stages.mkdir(exist_ok=True)
-            packed.write(stage_files[name])
+            packed.write(stage_files[name], limits=limits)
 
     checkpoint = Checkpoint(output, run, resume, restart)
     if threads:
@@ -244,6 +247,7 @@ def compress(
             keep_stage,
             guide,
             best,
+            limits,
         )
     if not is_first():
         return
@@ -259,6 +263,7 @@ def compress(
         terminal.note(
             f"{output}: {output.stat().st_size:,} bytes, {compared(done.packed.ratio)} float32, top-1 {done.score.top1:.2%} of {done.score.n:,}, read back from the file"
         )
+    note_limits(output, limits)
 
 
 def _check_run(resume: bool, restart: bool) -> None:

@@ -11,10 +11,11 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from sepnet.cli.app import Best, DataDir, InContainer, Json, Seed, command, integer
+from sepnet.cli.app import Best, DataDir, InContainer, Json, Limit, Seed, command, integer
 from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
+from sepnet.core.limits import limits_of
 from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
 
 __all__ = ["pack"]
@@ -78,6 +79,7 @@ def pack(
     ] = None,
     best: Best = False,
     container: InContainer = "none",
+    limit: Limit = None,
     data_dir: DataDir = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -87,9 +89,11 @@ def pack(
     from sepnet.cli import terminal
     from sepnet.cli.dataset_input import read_dataset
     from sepnet.cli.pack_tables import pack_json, print_pack
+    from sepnet.cli.packed_input import note_limits
     from sepnet.networks.onnx_proto import onnx_files
 
-    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best)
+    limits = limits_of(limit)
+    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best, limits)
     kind, wrapping = options.check(file), check_container(container)
     if images is not None and calibrate is None:
         raise UsageError("--images goes with --calibrate, whose images they are")
@@ -99,8 +103,9 @@ def pack(
     given = None if calibrate is None else read_dataset(calibrate, data_dir)
     with terminal.Progress() as progress:
         done = pack_report(file, options, given, images or IMAGES, seed, data_dir, progress.tick)
-    done.packed.write(output, wrapping)
+    done.packed.write(output, wrapping, limits=limits)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
+    note_limits(output, limits)
 
 
 def _bits(text: str | None) -> int | Literal["auto"] | None:

@@ -11,9 +11,10 @@ from sepnet.cli import terminal
 from sepnet.core.chunks import Damage, read_at_most
 from sepnet.core.container import unwrap
 from sepnet.core.errors import FormatError
-from sepnet.core.packed_model import Limits, PackedModel, read_bytes
+from sepnet.core.limits import Limits
+from sepnet.core.packed_model import PackedModel, read_bytes
 
-__all__ = ["fail_for", "is_stream", "name_of", "read_data", "read_packed", "read_salvaged"]
+__all__ = ["fail_for", "is_stream", "name_of", "note_limits", "read_data", "read_packed", "read_salvaged"]
 
 _STREAM = "standard input"
 
@@ -23,35 +24,45 @@ def is_stream(file: Path) -> bool:
     return str(file) == "-"
 
 
-def read_packed(file: Path) -> PackedModel:
+def read_packed(file: Path, limits: Limits) -> PackedModel:
     """The whole packed file."""
     if not is_stream(file):
-        return PackedModel.read(file)
+        return PackedModel.read(file, limits)
     try:
-        return PackedModel.read_from(_standard_input())
+        return PackedModel.read_from(_standard_input(), limits)
     except FormatError as error:
         raise FormatError(f"{_STREAM}: {error}") from error
 
 
-def read_data(file: Path) -> bytes:
+def read_data(file: Path, limits: Limits) -> bytes:
     """Its bytes."""
     if not is_stream(file):
         return read_bytes(file)
     try:
-        return unwrap(read_at_most(_standard_input(), Limits().file_bytes))
+        return unwrap(read_at_most(_standard_input(), limits.file_bytes))
     except FormatError as error:
         raise FormatError(f"{_STREAM}: {error}") from error
 
 
-def read_salvaged(file: Path) -> tuple[PackedModel, tuple[Damage, ...]]:
+def read_salvaged(file: Path, limits: Limits) -> tuple[PackedModel, tuple[Damage, ...]]:
     """What is left of it, and what is lost."""
     from sepnet.packing.salvage import readable
 
-    data = read_data(file)
+    data = read_data(file, limits)
     try:
-        return readable(*PackedModel.salvage(data))
+        return readable(*PackedModel.salvage(data, limits))
     except FormatError as error:
         raise FormatError(f"{name_of(file)}: {error}") from error
+
+
+def note_limits(file: Path, limits: Limits) -> None:
+    """Say of a file just written with raised limits that it needs them, if it does."""
+    if limits == Limits():
+        return
+    try:
+        PackedModel.read(file)
+    except FormatError as error:
+        terminal.print_error(f"whoever reads this file has to raise a limit, too: {error}", "note")
 
 
 def fail_for(file: Path, damage: Sequence[Damage], rest: str) -> NoReturn:

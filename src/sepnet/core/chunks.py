@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from sepnet.core.errors import FormatError
 from sepnet.core.header import Header
+from sepnet.core.limits import raising
 
 __all__ = ["Damage", "read_chunks", "read_exactly", "split_chunks", "whole_chunks"]
 
@@ -100,9 +101,7 @@ def read_at_most(stream: BinaryIO, size: int) -> bytes:
     """The rest of a stream.  Raises `FormatError` where more than `size` bytes come."""
     data = read_exactly(stream, size + 1)
     if len(data) > size:
-        raise FormatError(
-            f"more than {size:,} bytes come; that is the limit of a stream (raise it with Limits(file_bytes=...))"
-        )
+        raise FormatError(f"more than {size:,} bytes come; that is the limit of a stream {raising('file_bytes')}")
     return data
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sepnet.core.container import is_container
 from sepnet.core.errors import UsageError
+from sepnet.core.limits import Limits
 
 __all__ = ["IMAGES", "MAX_DIVERGENCE", "PackOptions"]
 
@@ -33,6 +34,7 @@ class PackOptions:
         calibrated: whether there are images to quantize by.
         max_divergence, target_bytes: the budget of "auto"; at most one is given.
         best: whether to try the codecs that read at half the speed, too.
+        limits: those of whoever will read the file.
 
     >>> PackOptions("auto").check(Path("net.onnx"))
     Traceback (most recent call last):
@@ -45,6 +47,7 @@ class PackOptions:
     max_divergence: float | None = None
     target_bytes: int | None = None
     best: bool = False
+    limits: Limits = Limits()
 
     def check(self, path: Path) -> Literal["network", "weights", "packed"]:
         """What `path` holds, by its ending; a packed file in a container is one whatever it is called.  Raises `UsageError` for what does not go together."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
-import math
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,30 +17,16 @@ from sepnet.core.chunks import Damage, read_at_most, read_chunks, read_exactly, 
 from sepnet.core.container import Container, check_container, in_container, unwrap, wrap
 from sepnet.core.errors import FormatError
 from sepnet.core.files import write_bytes
-from sepnet.core.header import Header, TensorEntry, ZeroEntry, state_names
+from sepnet.core.header import Header
+from sepnet.core.limits import Limits, check_header, check_sizes, raising
 
-__all__ = ["Limits", "PackedModel"]
+__all__ = ["PackedModel", "read_bytes"]
 
 MAGIC = b"\x89SEP\r\n\x1a\n"
 MAJOR = 1
 PRESET = 1
 """Flag: header and graph are deflated with the preset dictionary; written as minor version 1, else 0."""
 _FIXED = 32
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a reader is willing to allocate.  Elements are numbers, of all tensors together.
-
-    `file_bytes` is for what is read from a stream, which cannot be asked for its size.
-    """
-
-    elements: int = 1 << 28
-    header_bytes: int = 16 << 20
-    graph_bytes: int = 256 << 20
-    tensors: int = 65536
-    dimensions: int = 8
-    file_bytes: int = 4 << 30
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,10 +69,16 @@ class PackedModel:
         stored_header, stored_graph = _deflate(header, graph, preset)
         return cls(header, graph, tuple(payloads), len(stored_header), len(stored_graph), preset)
 
-    def to_bytes(self) -> builtins.bytes:
-        """The whole file."""
+    def to_bytes(self, *, limits: Limits = Limits()) -> builtins.bytes:
+        """The whole file, which a reader with these limits takes.  Raises `FormatError` where none would, and why."""
+        data = self._encoded(limits)
+        _check_readable(data, limits)
+        return data
+
+    def _encoded(self, limits: Limits) -> builtins.bytes:
         stored_header, stored_graph = _deflate(self.header, self.graph, self.preset)
-        raw_header = len(msgspec.json.encode(self.header))
+        raw_header = len(_text(self.header))
+        check_sizes(raw_header, len(self.graph), limits)
         start = MAGIC + bytes([MAJOR, int(self.preset), PRESET * self.preset, 0])
         for number in (len(stored_header), raw_header, len(stored_graph), len(self.graph)):
             start += number.to_bytes(4, "little")
@@ -98,16 +88,22 @@ class PackedModel:
             parts += [payload, zlib.crc32(payload).to_bytes(4, "little")]
         return b"".join(parts)
 
-    def write(self, path: str | PathLike[str], container: Container = "none") -> None:
+    def write(self, path: str | PathLike[str], container: Container = "none", *, limits: Limits = Limits()) -> None:
         """Write the file whole or not at all; what was at `path` before stays until the new file is complete.
 
         In the container "safetensors" it is the one tensor of such a file, for hubs, and some 200 bytes larger.
+
+        Args:
+            limits: those of whoever will read it; a file above the default ones needs them raised there, too.
+
+        Raises `FormatError` for what no reader with these limits would take; then nothing is written.
         """
-        data = self.to_bytes()
+        data = self._encoded(limits)
         if check_container(container) == "safetensors":
             about = {"format": "sepnet", "version": f"{data[8]}.{data[9]}", "network": self.header.network}
             params = self.header.params
             data = wrap(data, about | {"params": str(params), "ratio": f"{4 * params / len(data):.2f}"})
+        _check_readable(data, limits)
         write_bytes(path, data)
 
     @classmethod
@@ -156,16 +152,23 @@ class PackedModel:
         stored = sum(int.from_bytes(start[at : at + 4], "little") for at in (12, 20)) if start[:8] == MAGIC else 0
         if stored > limits.header_bytes + limits.graph_bytes:
             raise FormatError(
-                f"packed file declares {stored} bytes of header and graph; the limits are {limits.header_bytes} and {limits.graph_bytes}"
+                f"packed file declares {stored} bytes of header and graph; the limits are {limits.header_bytes} and {limits.graph_bytes} {raising('graph_bytes')}"
             )
         data = start + read_exactly(stream, stored)
         header, graph, sizes = _open(data, limits)
         whole = len(data) + sum(sum(entry.bytes) + 4 for entry in header.tensors)
         if whole > limits.file_bytes:
             raise FormatError(
-                f"packed file declares {whole:,} bytes; the limit of a stream is {limits.file_bytes:,} (raise it with Limits(file_bytes=...))"
+                f"packed file declares {whole:,} bytes; the limit of a stream is {limits.file_bytes:,} {raising('file_bytes')}"
             )
         return cls(header, graph, read_chunks(stream, len(data), header), *sizes, data[10] == PRESET)
+
+
+def _check_readable(data: bytes, limits: Limits) -> None:
+    try:
+        PackedModel.from_bytes(unwrap(data), limits)
+    except FormatError as error:
+        raise FormatError(f"what would be written cannot be read: {error}") from error
 
 
 def _open(data: bytes, limits: Limits) -> tuple[Header, bytes, tuple[int, int]]:
@@ -177,7 +180,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Header, bytes, tuple[int, int]]:
         header = msgspec.json.decode(text, type=Header)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"damaged packed file: the header does not parse: {error}") from error
-    _check_header(header, limits)
+    check_header(header, limits)
     return header, graph, (header_bytes, graph_bytes)
 
 
@@ -197,9 +200,16 @@ def preset_dictionary() -> bytes:
     return Path(__file__).with_name("preset_dictionary_1.bin").read_bytes()
 
 
+def _text(header: Header) -> bytes:
+    try:
+        return msgspec.json.encode(header)
+    except UnicodeEncodeError as error:  # names of files and folders may hold bytes that are no text
+        raise FormatError(f"{error.object[:100]!a} is no Unicode text, which a packed file holds") from error
+
+
 def _deflate(header: Header, graph: bytes, preset: bool) -> tuple[bytes, bytes]:
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=preset_dictionary() if preset else b"")
-    first = squeeze.compress(msgspec.json.encode(header)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    first = squeeze.compress(_text(header)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
     return first, squeeze.compress(graph) + squeeze.flush(zlib.Z_FINISH)
 
 
@@ -229,11 +239,7 @@ def _check_front(data: bytes, limits: Limits) -> tuple[int, int, int, int]:
         raise FormatError(
             f"truncated packed file: {len(data)} bytes, header and graph alone take {_FIXED + stored_header + stored_graph}"
         )
-    if raw_header > limits.header_bytes or raw_graph > limits.graph_bytes:
-        raise FormatError(
-            f"packed file declares a header of {raw_header} and a graph of {raw_graph} bytes; "
-            f"the limits are {limits.header_bytes} and {limits.graph_bytes}"
-        )
+    check_sizes(raw_header, raw_graph, limits)
     front = data[_FIXED : _FIXED + stored_header + stored_graph]
     if zlib.crc32(front, zlib.crc32(data[:28])) != int.from_bytes(data[28:32], "little"):
         raise FormatError("damaged packed file: the checksum of the header does not match")
@@ -254,55 +260,3 @@ def _inflate(front: bytes, sizes: tuple[int, int, int, int], preset: bool) -> tu
             f"damaged packed file: header and graph inflate to {len(text)} and {len(graph)} bytes, declared {raw_header} and {raw_graph}"
         )
     return text, graph
-
-
-def _check_header(header: Header, limits: Limits) -> None:
-    if len(header.tensors) > limits.tensors:
-        raise FormatError(f"packed file declares {len(header.tensors)} tensors; the limit is {limits.tensors}")
-    _check_elements(header, limits)
-    _check_names(header)
-    for zero in header.zeros:
-        if zero.dtype not in ("float32", "int64"):
-            raise FormatError(f"tensor {zero.name!r} is of type {zero.dtype!r}; expected float32 or int64")
-    given = header.input
-    if given is not None and (
-        not 0 < math.prod(given.shape) <= limits.elements
-        or min(given.shape, default=1) < 1
-        or not len(given.mean) == len(given.std) in (0, given.shape[0] if given.shape else 0)
-        or min(given.std, default=1.0) <= 0
-    ):
-        raise FormatError(
-            f"packed file wants input of shape {list(given.shape)} with mean {list(given.mean)} and std {list(given.std)}; "
-            "expected sides above 0, and one mean and one std above 0 a channel"
-        )
-
-
-def _check_elements(header: Header, limits: Limits) -> None:
-    entries: list[TensorEntry | ZeroEntry] = [*header.tensors, *header.zeros]
-    for entry in entries:
-        if len(entry.shape) > limits.dimensions or any(side > limits.elements for side in entry.shape):
-            raise FormatError(f"tensor {entry.name!r} declares the impossible shape {list(entry.shape)}")
-    sizes = {entry.name: math.prod(entry.shape) for entry in entries}
-    elements = sum(math.prod(entry.shape) for entry in entries)
-    elements += sum(sizes.get(first, 0) for first in header.aliases.values())
-    if elements > limits.elements:
-        raise FormatError(
-            f"packed file declares {elements:,} numbers; the limit is {limits.elements:,} (raise it with Limits(elements=...) if the file is yours)"
-        )
-
-
-def _check_names(header: Header) -> None:
-    names = Counter(state_names(header))
-    if "" in names:
-        raise FormatError("packed file holds a tensor without a name")
-    name, times = max(names.items(), key=lambda item: item[1], default=("", 1))
-    if times > 1:
-        raise FormatError(f"packed file names {name!r} {times} times; names must be unique")
-    for alias, first in header.aliases.items():
-        if first not in names or first in header.aliases:
-            raise FormatError(f"packed file says {alias!r} is tied to {first!r}, which it does not hold")
-    stored = {entry.name for entry in header.tensors}
-    for norm in header.norms:
-        for part in ("bias",) if norm.folded else ("weight", "bias"):
-            if f"{norm.name}.{part}" not in stored:
-                raise FormatError(f"packed file lacks the {part} of the batch normalization {norm.name!r}")

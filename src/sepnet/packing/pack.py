@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,10 +19,11 @@ from sepnet.core.codec import Codec, CodecUnfitError
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
 from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
+from sepnet.core.limits import Limits, check_header
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.graph import ExportedGraph, Norm
 
-__all__ = ["PackInput", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
+__all__ = ["PackInput", "check_shapes", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
 State = Mapping[str, npt.NDArray[Any]]
 Coder = Callable[[str, npt.NDArray[np.float32]], CodedTensor]
@@ -39,6 +40,18 @@ class PackInput:
     input: InputSpec | None
     classes: tuple[str, ...] = ()
     made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def check_shapes(shapes: Iterable[tuple[str, tuple[int, ...]]], limits: Limits) -> None:
+    """Before any work: raise `FormatError` for names and shapes that no reader with these limits would take.
+
+    >>> check_shapes([("", (2, 3))], Limits())
+    Traceback (most recent call last):
+    ...
+    sepnet.core.errors.FormatError: tensor 1 of 1, of shape [2, 3], is without a name
+    """
+    entries = (TensorEntry(name, shape, (), "float32", "dense", (0, 0)) for name, shape in shapes)
+    check_header(Header("", 0, tuple(entries)), limits)
 
 
 def pack(

@@ -12,10 +12,11 @@ from sepnet.core.codec import Codec
 from sepnet.core.coded_tensor import VALUES, CodedTensor, Half, scale_shape
 from sepnet.core.errors import FormatError, UnknownNameError, UsageError
 from sepnet.core.header import Header, TensorEntry
+from sepnet.core.limits import Limits
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.wire import names_used, with_weights
 
-__all__ = ["TensorReader", "coded_tensors", "onnx_model", "state_dict"]
+__all__ = ["TensorReader", "coded_tensors", "onnx_model", "read_back", "state_dict"]
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
@@ -25,6 +26,18 @@ def coded_tensors(model: PackedModel) -> Iterator[CodedTensor]:
     reader = TensorReader()
     for entry, payload in zip(model.header.tensors, model.payloads, strict=True):
         yield reader.decode(entry, payload)
+
+
+def read_back(model: PackedModel, limits: Limits = Limits()) -> PackedModel:
+    """The model as a reader of its bytes sees it, after every tensor was decoded and the graph looked through.
+
+    Raises `FormatError` for what no reader with these limits would take.
+    """
+    again = PackedModel.from_bytes(model.to_bytes(limits=limits), limits)
+    for _ in coded_tensors(again):
+        pass
+    names_used(again.graph)
+    return again
 
 
 class TensorReader:

@@ -15,7 +15,7 @@ from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import WeightsError
 from sepnet.packing.dtypes import BFLOAT16
 
-__all__ = ["exact_codes", "read_metadata", "read_tensors"]
+__all__ = ["exact_codes", "read_metadata", "read_shapes", "read_tensors"]
 
 TYPES = {
     "BOOL": "bool",
@@ -48,6 +48,16 @@ def read_tensors(path: str | os.PathLike[str]) -> Iterator[tuple[str, str, npt.N
             for name, entry in _entries(text, size - start, path):
                 file.seek(start + entry.data_offsets[0])
                 yield name, TYPES[entry.dtype], _numbers(file.read(_bytes(entry)), entry)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_shapes(path: str | os.PathLike[str]) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every tensor, in the same order.  Raises `WeightsError` as `read_tensors` does."""
+    try:
+        with open(path, "rb") as file:
+            text, start, size = _header(file, path)
+            return [(name, entry.shape) for name, entry in _entries(text, size - start, path)]
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
 

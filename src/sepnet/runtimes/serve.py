@@ -55,11 +55,12 @@ def _load(path: Path, name: str, threads: int, images: npt.NDArray[np.float32]) 
 
 
 def _load_packed(path: Path, name: str, threads: int, images: npt.NDArray[np.float32]) -> tuple[Run, float]:
+    from sepnet.core.limits import UNLIMITED
     from sepnet.core.packed_model import PackedModel
 
     runtime = RUNTIMES[name]
     started = time.perf_counter()
-    return runtime.calibrated(PackedModel.read(path), [np.array(images)], threads).run, started
+    return runtime.calibrated(PackedModel.read(path, UNLIMITED), [np.array(images)], threads).run, started
 
 
 def _load_library(path: Path, *_: object) -> tuple[Run, float]:

@@ -43,7 +43,10 @@ class Worker:
     def __init__(self, path: Path, runtime: str, inputs: Path, threads: int) -> None:
         self.name = f"{path.name} by {runtime}"
         self._child = subprocess.Popen(
-            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", _START],  # -P: nothing is imported from the current folder
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             self._answer()

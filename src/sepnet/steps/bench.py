@@ -19,6 +19,7 @@ from sepnet.core.dataset import Dataset, normalize
 from sepnet.core.errors import DataError, FormatError, UsageError
 from sepnet.core.files import write_bytes
 from sepnet.core.header import InputSpec
+from sepnet.core.limits import UNLIMITED
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
@@ -152,7 +153,7 @@ def _entrants(
     model: PackedModel, runtimes: Sequence[str], against: Sequence[str], images: Array, folder: Path
 ) -> list[Entrant]:
     packed = folder / "packed.sepnet"
-    model.write(packed)
+    model.write(packed, limits=UNLIMITED)
     found = [Entrant("packed", runtime, str(packed), model.bytes) for runtime in runtimes]
     for form, runtime in map(_form_and_runtime, against):
         path = folder / f"{form}.onnx" if form in FORMS else Path(form)

@@ -19,6 +19,7 @@ from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
+from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
@@ -30,6 +31,7 @@ from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.hidden_units import arrange
 from sepnet.packing.pack import PackInput, pack
+from sepnet.packing.restore import read_back
 from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
 from sepnet.schemes import SCHEMES
@@ -80,11 +82,6 @@ class Compressed:
     epochs: tuple[EpochLog, ...] = ()
 
 
-def through_bytes(packed: PackedModel) -> PackedModel:
-    """The model as a reader of its bytes sees it."""
-    return PackedModel.from_bytes(packed.to_bytes())
-
-
 def compress(
     model: nn.Module,
     recipe: Recipe,
@@ -96,12 +93,13 @@ def compress(
     progress: Progress = silent,
     on_epoch: Callable[[EpochLog], None] = lambda _: None,
     on_row: Callable[[StageRow], None] = lambda _: None,
-    keep: Callable[[PackedModel], PackedModel] = through_bytes,
+    keep: Callable[[PackedModel], PackedModel] = lambda packed: packed,
     device: str = "cpu",
     on_choice: Callable[[Tried], None] = lambda _: None,
     on_stage: Callable[[str, PackedModel], None] = lambda *_: None,
     teacher: nn.Module | None = None,
     best: bool = False,
+    limits: Limits = Limits(),
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -114,15 +112,16 @@ def compress(
         seed: of everything random.
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
         progress, on_epoch, on_row, on_choice: callbacks.
-        keep: writes the packed model where the user wants it and reads it back; what it returns is scored.
+        keep: writes the packed model, read back from its bytes, where the user wants it; what it returns is scored.
         on_stage: gets the name and the packed model of each stage as soon as it is over.
         teacher: the network whose outputs `distill` matches; None is `model` itself.
         best: whether the packed file may take the codecs that read at half the speed, too.
+        limits: those of whoever will read the files; one above them ends the work before it begins.
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
         RecipeError: the recipe does not fit the network.  NetworkError: it cannot be exported, or training diverges.
-        WeightsError: NaN or Inf in the weights.
+        WeightsError: NaN or Inf in the weights.  FormatError: no reader would take the packed file.
     """
     torch.manual_seed(seed)
     check_finite(model.state_dict(), "the network's weights")
@@ -139,12 +138,13 @@ def compress(
     if teacher is not None:
         check_classes(teacher, data)
         work.teacher = teacher.eval()
-    work.best = best
+    work.best, work.limits = best, limits
     progress(Tick("export", 0, 1))
     work.graph = export_graph(start.model, data.input_shape)
     first = work
     if start.rows:
         first = _Work(start.unwritten(), Recipe("as it came"), data, seed, device, digest)
+        first.limits = limits
         first.graph = export_graph(start.before, data.input_shape)
     progress(Tick("export", 1, 1))
     if checkpoint is not None and checkpoint.state is not None:
@@ -177,6 +177,7 @@ class _Work:
 
     graph: ExportedGraph
     best = False
+    limits = Limits()
 
     def __init__(
         self, start: RewrittenNetwork, recipe: Recipe, data: Dataset, seed: int, device: str, digest: str
@@ -266,15 +267,16 @@ class _Work:
             size,
             self.report.bytes / size,
             top1,
-            self._ms(self.pack(("dense",))),
+            self._ms(read_back(self.pack(("dense",)), self.limits)),
         )
 
     def stage_row(self, name: str, on_stage: Callable[[str, PackedModel], None]) -> StageRow:
         """The network as it stands, in a packed file without entropy coding."""
         packed = self.pack(PLAIN_CODECS)
+        row = self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
         self.stages[name] = packed
-        on_stage(name, packed)
-        return self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
+        on_stage(name, packed)  # not before it has run
+        return row
 
     def finish(
         self, on_row: Callable[[StageRow], None], keep: Callable[[PackedModel], PackedModel], progress: Progress
@@ -289,7 +291,7 @@ class _Work:
             raise SepnetError(
                 f"the packed file would take {packed.bytes} bytes, the float parameters take {self.report.bytes}: recipe {self.recipe.name!r} does not compress this network"
             )
-        again = keep(packed)
+        again = keep(read_back(packed, self.limits))
         progress(Tick("pack", 1, 1))
         runtime = RUNTIMES[REFERENCE](again)
         score = score_runtime(runtime, self.data, again.header.input, progress)

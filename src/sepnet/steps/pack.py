@@ -15,14 +15,16 @@ from sepnet.codecs import choices
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
+from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.header import InputSpec
+from sepnet.core.limits import Limits
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
-from sepnet.packing.pack import PackInput, pack
+from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
@@ -61,9 +63,15 @@ def pack_onnx(
     dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
     bits = None if options.bits == "auto" else options.bits or 8
     source = read_onnx(path)
+    try:
+        weights = ((name, array.shape) for name, array in source.state.items() if name in source.weights)
+        check_shapes(weights, options.limits)
+    except FormatError as error:
+        raise NetworkError(f"{path} cannot be packed: {error}") from error
     if calibrate is None:
         coded = _by_weights_alone(source, bits or 8, progress)
-        return _done(path, source, _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best)))
+        packed = _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
+        return _done(path, source, packed, options.limits)
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
     work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
@@ -84,7 +92,7 @@ def pack_onnx(
     packed = _pack(path, source, coded, about, calibrate.data, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
         packed = _pack(path, source, coded, about, calibrate.data, QUICK)
-    return dataclasses.replace(_done(path, source, packed), agreement=work.measure(tensors_of(found)))
+    return dataclasses.replace(_done(path, source, packed, options.limits), agreement=work.measure(tensors_of(found)))
 
 
 def _by_weights_alone(
@@ -121,8 +129,8 @@ def _pack(
     return pack(about, source.graph, source.state, [*coded, *rest], code, codecs)
 
 
-def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel) -> PackReport:
-    again = PackedModel.from_bytes(packed.to_bytes())
+def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel, limits: Limits) -> PackReport:
+    again = PackedModel.from_bytes(packed.to_bytes(limits=limits), limits)
     rows = []
     for entry, payload, tensor in zip(again.header.tensors, again.payloads, coded_tensors(again), strict=True):
         given = source.state[entry.name]
@@ -139,9 +147,10 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel)
             )
         )
     before = sum(os.path.getsize(file) for file in onnx_files(path))
+    probe = Probe(onnx_model(again))
     if not source.input_shape:
         return PackReport(packed, tuple(rows), before)
     batch = np.random.default_rng(0).standard_normal((source.batch or CHECKED, *source.input_shape)).astype(np.float32)
-    wanted, found = Probe(path).run(batch)[0], Probe(onnx_model(again)).run(batch)[0]
+    wanted, found = Probe(path).run(batch)[0], probe.run(batch)[0]
     difference, largest = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
     return PackReport(packed, tuple(rows), before, len(batch), difference, largest)

@@ -17,6 +17,7 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.pack import encode_tensors
 from sepnet.packing.restore import coded_tensors
+from sepnet.packing.wire import names_used
 
 __all__ = ["pack_again"]
 
@@ -31,7 +32,7 @@ def pack_again(
     Raises `FormatError` for files that cannot be read.
     """
     options.check(Path(path))
-    model = PackedModel.read(path)
+    model = PackedModel.read(path, options.limits)
     progress(Tick("pack", 0, 1))
     tensors = list(coded_tensors(model))
     codecs = dict.fromkeys(
@@ -40,8 +41,9 @@ def pack_again(
     encoded = encode_tensors([dataclasses.replace(each, codec="auto") for each in tensors], tuple(codecs))
     header = msgspec.structs.replace(model.header, tensors=tuple(entry for entry, _ in encoded))
     packed = PackedModel.of(header, model.graph, [payload for _, payload in encoded])
+    names_used(model.graph)
     rows = []
-    again = coded_tensors(PackedModel.from_bytes(packed.to_bytes()))
+    again = coded_tensors(PackedModel.from_bytes(packed.to_bytes(limits=options.limits), options.limits))
     for given, found, before, (entry, after) in zip(tensors, again, model.payloads, encoded, strict=True):
         if not np.array_equal(given.restore(), found.restore()):
             raise SepnetError(f"{given.name} does not come back from its codes; please report this")

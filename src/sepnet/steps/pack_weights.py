@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from sepnet.codecs import choices
 from sepnet.core.coded_tensor import CodedTensor
-from sepnet.core.errors import WeightsError
+from sepnet.core.errors import FormatError, WeightsError
 from sepnet.core.header import Header
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.packing.dtypes import METADATA
-from sepnet.packing.pack import encode_tensor
+from sepnet.packing.pack import check_shapes, encode_tensor
 from sepnet.packing.restore import TensorReader
-from sepnet.packing.weights_source import exact_codes, read_metadata, read_tensors
+from sepnet.packing.weights_source import exact_codes, read_metadata, read_shapes, read_tensors
 from sepnet.quantizing.linear import code_weight
 
 __all__ = ["pack_weights"]
@@ -43,6 +43,10 @@ def pack_weights(
     """
     options.check(Path(path))
     bits = None if options.bits == "auto" else options.bits
+    try:
+        check_shapes(read_shapes(path), options.limits)
+    except FormatError as error:
+        raise WeightsError(f"{path} cannot be packed: {error}") from error
     total = os.path.getsize(path) if os.path.isfile(path) else 0
     entries, payloads, rows = [], [], []
     done = params = 0

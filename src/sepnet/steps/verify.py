@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sepnet.core.chunks import Damage
 from sepnet.core.errors import FormatError
+from sepnet.core.limits import Limits
 from sepnet.core.packed_model import PackedModel
 from sepnet.packing.salvage import readable
 from sepnet.runtimes import REFERENCE, RUNTIMES
@@ -29,12 +30,12 @@ class Verification:
     damage: tuple[Damage, ...]
 
 
-def verify(data: bytes) -> Verification:
+def verify(data: bytes, limits: Limits = Limits()) -> Verification:
     """Compare every checksum, decode every tensor, and give graph and weights to ONNX Runtime.
 
     Raises `FormatError` when fixed part, header or graph are damaged, so that nothing can be read.
     """
-    model, damage = PackedModel.salvage(data)
+    model, damage = PackedModel.salvage(data, limits)
     found, lost = readable(model, damage)
     graph = "unchecked" if len(found.header.tensors) < len(model.header.tensors) else "fine" if model.graph else "none"
     if graph == "fine":
