@@ -54,9 +54,10 @@ def store(conv: Conv, lanes: bool = False) -> Stored:
     weight = conv.weight
     if lanes and conv.groups < len(weight):
         return _lanes(conv)
-    if not lanes and _looked_up(weight):
+    short = not conv.requantize.long_sum
+    if short and not lanes and _looked_up(weight):
         return _signs(conv)
-    if weight.shape[1] == 1 and conv.groups > 1 and not conv.requantize.long_sum:
+    if short and weight.shape[1] == 1 and conv.groups > 1:
         return Stored("depthwise", weight.transpose(2, 3, 1, 0).tobytes())
     rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
     dense = Stored("dense", rows.astype(np.int8).tobytes())
