@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from small_networks import Builder
 
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.dataset import Dataset, Split
@@ -36,6 +37,31 @@ def test_folder_and_report(data: Dataset, tmp_path: Path) -> None:
     assert report.check is not None and report.check.difference < 0.1 * report.check.largest
     assert any(f"{report.bytes:,} bytes of constants" in remark for remark in report.remarks)
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_checked_is_said(data: Dataset, tmp_path: Path) -> None:
+    model = PackedModel.read("zoo/lenet5-mnist.sepnet")
+    report = C99("min-max").export(model, tmp_path / "out", Material(Calibrate(data, 8)))
+    says = "on 8 calibration images, inputs of all 0 and all 255, 8 inputs that follow the signs of weights"
+    assert report.remarks[-1] == f"compiled here, it equals its definition bit for bit {says}"
+    assert report.remarks[-2].startswith("uint8 activations, sums of 32 bits, no floats")
+
+
+def test_a_program_that_is_wrong_at_the_ends_of_its_sums_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of 100 columns: 16 bits hold their sums of images, not those of the largest numbers."""
+    shape, random = (4, 3, 100), np.random.default_rng(0)
+    split = Split(random.integers(0, 200, (24, *shape)).astype(np.uint8), np.zeros(24, np.int64))
+    data = Dataset("dim", ("a", "b"), split, split, (0.0,) * 4, (1.0,) * 4)
+    net = Builder()
+    model = net.model(net.conv("input", (1, *shape), "sign", pad=0), shape)
+    material = Material(Calibrate(data, 8))
+    C99("min-max").export(model, tmp_path / "right", material)
+    monkeypatch.setattr("sepnet.c99.storage.MOST_NUMBERS", 400)
+    with pytest.raises(NetworkError, match="does not compute what it should on inputs of all 0 and all 255; nothing"):
+        C99("min-max").export(model, tmp_path / "wrong", material)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_files_of_others_stay(data: Dataset, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sepnet.c99.pixels import pixel_header
 from sepnet.c99.schedule import reach_of
 from sepnet.c99.storage import WIDE_SIGNS, Stored, merge_groups, store
 from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
+from sepnet.core.errors import NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, ResponseNorm, sources_of
 
@@ -18,6 +19,15 @@ __all__ = ["Part", "Program", "generate"]
 
 LANES = ("lanes", "lanes_avx512", "lanes_avx2", "lanes_neon", "lanes_portable")
 """Files with what vectors do on each processor, which compilers choose from."""
+SHARED = {
+    "conv_dense": "conv_dense_window",
+    "conv_dense_long": "conv_dense_window",
+    "conv_sparse": "conv_sparse_window",
+    "conv_sparse_long": "conv_sparse_window",
+    "conv_lanes": "conv_lanes_sums",
+}
+"""What a kernel needs before it."""
+MOST_SIDE, MOST_ARENA = 65535, (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ def generate(model: IntegerModel, lanes: bool = False, image: InputSpec | None =
         lanes: for processors with vectors and much memory.
         image: how pixels are normalized, if that is known.
 
-    Raises `NetworkError` for a layer with a side or a step that its tables cannot hold.
+    Raises `NetworkError` for a layer with a side or a step, or a map, that its tables cannot hold.
     """
     if lanes:
         merged = (merge_groups(each) if isinstance(each, Conv) else each for each in model.operators)
@@ -63,6 +73,7 @@ def generate(model: IntegerModel, lanes: bool = False, image: InputSpec | None =
     stored = [store(operator, lanes) if isinstance(operator, Conv) else None for operator in model.operators]
     scratch = [scratch_of(operator, form, model) for operator, form in zip(model.operators, stored, strict=True)]
     plan = plan_memory(model, scratch, lanes)
+    _check_sizes(model, plan)
     pool = Pool()
     source = _source(model, stored, plan, pool)
     texts = {
@@ -75,6 +86,16 @@ def generate(model: IntegerModel, lanes: bool = False, image: InputSpec | None =
     }
     counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0  # of rows that are done
     return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + counters)
+
+
+def _check_sizes(model: IntegerModel, plan: MemoryPlan) -> None:
+    for value in model.values.values():
+        if max(value.shape) > MOST_SIDE:
+            raise NetworkError(
+                f"value {value.name!r} of the network has the shape {list(value.shape)}; expected sides of {MOST_SIDE:,} at most"
+            )
+    if plan.bytes > MOST_ARENA:
+        raise NetworkError(f"the network needs {plan.bytes:,} bytes of RAM; expected {MOST_ARENA:,} at most")
 
 
 def _parts(model: IntegerModel, stored: list[Stored | None], pool: Pool) -> tuple[Part, ...]:
@@ -138,7 +159,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     parts.append(_maps(model, plan))
     parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
     parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
-    parts += [_text(f"{name}.c") for name in used]
+    parts += [_text(f"{name}.c") for name in _with_shared(used, any(_is_long(each) for each in model.operators))]
     parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
     parts += [
         f"static const {kind} {kind.split()[1]}s[] = {{\n" + "\n".join(rows) + "\n};\n"
@@ -152,6 +173,20 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
     parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)
+
+
+def _with_shared(used: list[str], long: bool) -> list[str]:
+    """Kernels with what they need before them, once; `long` is whether some sum needs more than 32 bits."""
+    names = ["requantized_long"] if long or any(name.endswith("_long") for name in used) else []
+    for name in used:
+        names.append(SHARED.get(name, name))
+        names += ["conv_lanes_long"] if name == "conv_lanes" and long else []
+        names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def _is_long(operator: Operator) -> bool:
+    return isinstance(operator, Conv) and operator.requantize.long_sum
 
 
 def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan) -> str:

@@ -17,6 +17,8 @@ LEAST_SIGNS = 16
 """Weights of a filter from which on tables of subset sums pay."""
 MOST_LOOKUPS, MOST_NUMBERS = 64, 257
 """Sums of four unsigned 8-bit numbers, and single ones, that 16 bits hold, whatever they are: 64 * 1020, 257 * 255 < 2**16."""
+MOST_SIGNS = 4_210_752
+"""Of a filter: twice the sum of as many unsigned 8-bit numbers is less than 2**31."""
 WIDE_SIGNS = 128
 LANES, UNPACKED = 64, 128
 """Weights of 16 filters for four numbers, and the bytes that these take at most when they are computed with."""
@@ -52,9 +54,10 @@ def store(conv: Conv, lanes: bool = False) -> Stored:
     weight = conv.weight
     if lanes and conv.groups < len(weight):
         return _lanes(conv)
-    if np.all(np.abs(weight) == 1) and weight[0].size >= LEAST_SIGNS and not lanes:
+    short = not conv.requantize.long_sum
+    if short and not lanes and _looked_up(weight):
         return _signs(conv)
-    if weight.shape[1] == 1 and conv.groups > 1:
+    if short and weight.shape[1] == 1 and conv.groups > 1:
         return Stored("depthwise", weight.transpose(2, 3, 1, 0).tobytes())
     rows = weight.transpose(0, 2, 3, 1).astype(np.int64)
     dense = Stored("dense", rows.astype(np.int8).tobytes())
@@ -62,6 +65,14 @@ def store(conv: Conv, lanes: bool = False) -> Stored:
         return dense
     sparse = _sparse(rows.ravel())
     return sparse if len(sparse.data) < len(dense.data) else dense
+
+
+def _looked_up(weight: npt.NDArray[np.int8]) -> bool:
+    """Whether weights are signs, enough of them, and no more than the sums of their kernel hold: in 16 bits those of the
+    columns of a group of channels, in 32 twice those of a filter."""
+    _, channels, _, wide = weight.shape
+    fits = wide * min(4, channels) <= MOST_NUMBERS and LEAST_SIGNS <= weight[0].size <= MOST_SIGNS
+    return fits and bool(np.all(np.abs(weight) == 1))
 
 
 def _sparse(numbers: Integers) -> Stored:

@@ -70,11 +70,18 @@ _TYPES = {1: "uint8_t", 2: "int16_t", 4: "int32_t"}
 
 
 def kernel_of(operator: Operator, stored: Stored | None) -> str:
-    """The file of the kernel that makes an operator's rows."""
+    """The file of the kernel that makes an operator's rows; that of lanes is one for sums of 32 and of 64 bits."""
     if isinstance(operator, Conv):
         assert stored is not None
-        return f"conv_{stored.kind}"
+        long = operator.requantize.long_sum and stored.kind != "lanes"
+        return f"conv_{stored.kind}{'_long' if long else ''}"
+    if isinstance(operator, AveragePool) and _count_bytes(operator) == 4:
+        return "pool_average_long"
     return _KERNELS[type(operator)]
+
+
+def _count_bytes(pool: AveragePool) -> int:
+    return 2 if max(pool.counts) < 1 << 16 else 4
 
 
 _KERNELS: dict[type, str] = {
@@ -137,7 +144,8 @@ def scratch_of(operator: Operator, stored: Stored | None, model: IntegerModel) -
     if stored.kind == "dense":
         copy, sums = -(-high * wide * channels // 4) * 4, 0
     else:
-        copy, sums = -(-high * _padded(operator, model) * channels // 4) * 4, 4 * width
+        each = 8 if operator.requantize.long_sum else 4
+        copy, sums = -(-high * _padded(operator, model) * channels // 4) * 4, each * width
     return (0 if _direct(operator, stored, model) else copy) + sums, copy + sums
 
 
@@ -158,7 +166,8 @@ def detail_of(
         rule = "{0, 0, 0, 0, 0, 0, 0, 0}"
         return "struct pool", f"{{{rule}, 0, {_window(operator)}}}", ""
     if isinstance(operator, AveragePool):
-        counts = pool.add(np.array(operator.counts), 2)
+        size = _count_bytes(operator)
+        counts = pool.add(np.array(operator.counts, np.uint32).astype(np.int16 if size == 2 else np.int32), size)
         return (
             "struct pool",
             f"{{{_rule(operator.requantize, pool)}, (const uint16_t *)({counts}), {_window(operator)}}}",
@@ -205,7 +214,8 @@ def _window(pool: MaxPool | AveragePool) -> str:
 def _rule(rule: Requantize, pool: Pool) -> str:
     size = 2 if int(np.abs(rule.offsets).max(initial=0)) < 1 << 15 else 4
     multipliers, offsets = pool.add(rule.multipliers, 2), pool.add(rule.offsets, size)
-    return f"{{{multipliers}, {offsets}, {size}, {rule.offset_shift}, {rule.shift}, {int(rule.long)}, {rule.low}, {rule.high}}}"
+    long = int(rule.long) + int(rule.long_sum)
+    return f"{{{multipliers}, {offsets}, {size}, {rule.offset_shift}, {rule.shift}, {long}, {rule.low}, {rule.high}}}"
 
 
 def _conv(conv: Conv, stored: Stored, model: IntegerModel, rows: int, scratch: int, pool: Pool) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.drafts import Draft, Function, Linear, Mean, Product, Response, Sum, Trace, sources_of_draft
 from sepnet.integer.model import (
     Add,
@@ -146,9 +147,8 @@ def _integer(draft: Draft, values: dict[str, Value], clamp: tuple[float, float] 
     if isinstance(draft, Response):
         return _response(draft, source, target, clamp)
     ratio = draft.scale * source.scale / target.scale
-    weight = draft.weight.reshape(draft.weight.shape[0], -1).astype(np.int64)
-    low, high = 255 * np.minimum(weight, 0).sum(axis=1), 255 * np.maximum(weight, 0).sum(axis=1)
-    rule = requantize(ratio, source.zero * weight.sum(axis=1), draft.bias / target.scale, (low, high), target, clamp)
+    zeros = source.zero * draft.weight.reshape(len(draft.weight), -1).sum(axis=1, dtype=np.int64)
+    rule = requantize(ratio, zeros, draft.bias / target.scale, sum_bounds(draft.weight), target, clamp)
     return Conv(
         draft.source,
         draft.target,

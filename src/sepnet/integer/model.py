@@ -83,6 +83,7 @@ class Requantize:
         offset_shift, shift: bits.
         low, high: limits of the result, those of an activation function that is part of the operator among them.
         long: whether a product needs more than 32 bits; otherwise it fits them whatever the inputs are.
+        long_sum: whether a sum already does; then `long` is set too.
     """
 
     multipliers: npt.NDArray[np.int16]
@@ -92,6 +93,7 @@ class Requantize:
     low: int
     high: int
     long: bool
+    long_sum: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import DataError
 from sepnet.graphs.windows import windows as windows_of
+from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.model import (
     Add,
     AveragePool,
@@ -119,8 +120,8 @@ def _scaled(rule: Requantize, product: Integers, offsets: npt.NDArray[np.int32])
 def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
     """Products in floats that hold every sum exactly."""
     filters, channels, *kernel = conv.weight.shape
-    bound = 255 * int(np.abs(conv.weight.astype(np.int64)).reshape(filters, -1).sum(axis=1).max(initial=0))
-    exact = np.float32 if bound < 1 << 24 else np.float64
+    low, high = sum_bounds(conv.weight)
+    exact = np.float32 if int((high - low).max(initial=0)) < 1 << 24 else np.float64
     windows = _windows(source, (kernel[0], kernel[1]), conv.strides, conv.pads, zero, conv.dilations, exact)
     count, _, high, wide = windows.shape[:4]
     size, each = kernel[0] * kernel[1], filters // conv.groups

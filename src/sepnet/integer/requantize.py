@@ -15,7 +15,8 @@ Floats = npt.NDArray[np.float64]
 LARGEST_MULTIPLIER, LEAST_MULTIPLIER = 32767, 1024
 """Of the largest multiplier of an operator; below the least, products are given 64 bits."""
 MOST_SHIFT, MOST_LONG_SHIFT = 30, 46
-LARGEST_BIAS = 2.0**30
+LARGEST_BIAS, BEYOND = 2.0**30, 2.0**16
+"""In steps of a result; a bias this far beyond the largest sum makes the result its limit, however large it is."""
 FINEST = 64
 """Steps of an offset in one step of the result, which 16 bits have to give it."""
 
@@ -48,44 +49,53 @@ def requantize(
     largest = float(np.abs(ratio).max(initial=0.0))
     most = int(np.floor(np.log2(LARGEST_MULTIPLIER / largest))) if largest > 0 else 0
     shift = min(most, MOST_SHIFT)
-    while shift >= 0:
-        multipliers, offsets = _fixed(ratio, zeros, bias, target, shift, joint)
+    long_sum = not _fits(bounds[0]) or not _fits(bounds[1])
+    fits = False
+    while shift >= 0 and not long_sum:
+        multipliers, offsets, step = _fixed(ratio, zeros, bias, target, shift, joint)
         ends = np.abs([multipliers * bounds[0], multipliers * bounds[1]]).max(axis=0)
-        reach = (ends.sum() if joint else ends) + np.abs(offsets)
-        fits = int(reach.max(initial=0)) < 1 << 31
+        fits = _fits((ends.sum() if joint else ends) + np.abs(offsets << step))
         if fits or np.abs(multipliers).max(initial=0) < LEAST_MULTIPLIER:
             break
         shift -= 1
-    long = shift < 0 or not fits
-    if long:
+    if not fits:
         shift = max(0, min(most, MOST_LONG_SHIFT))
-        multipliers, offsets = _fixed(ratio, zeros, bias, target, shift, joint)
-    step = _offset_step(offsets, shift)
+        farthest = np.maximum(np.abs(bounds[0] - zeros), np.abs(bounds[1] - zeros)) * np.abs(ratio) + BEYOND
+        multipliers, offsets, step = _fixed(ratio, zeros, np.clip(bias, -farthest, farthest), target, shift, joint)
     low, high = target.limits
     if clamp is not None:
         low, high = max(low, target.q(max(clamp[0], -1e30))), min(high, target.q(min(clamp[1], 1e30)))
-    rounded = (offsets + ((1 << step) >> 1)) >> step
-    return Requantize(multipliers.astype(np.int16), rounded.astype(np.int32), step, shift, low, high, long)
+    return Requantize(
+        multipliers.astype(np.int16), offsets.astype(np.int32), step, shift, low, high, not fits, long_sum
+    )
+
+
+def _fits(numbers: Integers) -> bool:
+    """Whether 32 bits hold them."""
+    return int(np.abs(numbers).max(initial=0)) < 1 << 31
 
 
 def _fixed(
     ratio: Floats, zeros: Integers, bias: Floats, target: Value, shift: int, joint: bool
-) -> tuple[Integers, Integers]:
+) -> tuple[Integers, Integers, int]:
+    """Multipliers, offsets, and the low bits that these are rounded by."""
     one = 2.0**shift
     multipliers = np.rint(ratio * one).astype(np.int64)
     back = -multipliers * zeros
     if joint:
         back = back.sum(keepdims=True)
     offsets = np.floor((bias[: back.size] + target.zero + 0.5) * one).astype(np.int64) + back
-    return multipliers, offsets
+    step = _offset_step(int(np.abs(offsets).max(initial=0)), shift)
+    return multipliers, (offsets + ((1 << step) >> 1)) >> step, step
 
 
-def _offset_step(offsets: Integers, shift: int) -> int:
+def _offset_step(largest: int, shift: int) -> int:
     """Low bits of offsets that are left out so that 16 bits hold them, as far as that is fine enough; else 32 have to."""
-    largest = int(np.abs(offsets).max(initial=0))
-    short = max(0, largest.bit_length() - 15)
-    if short and (largest + ((1 << short) >> 1)) >> short > LARGEST_MULTIPLIER:
-        short += 1
-    if short <= max(0, shift - FINEST.bit_length() + 1):
-        return short
-    return max(0, largest.bit_length() - 31)
+    short = _bits_over(largest, 15)
+    return short if short <= max(0, shift - FINEST.bit_length() + 1) else _bits_over(largest, 31)
+
+
+def _bits_over(largest: int, bits: int) -> int:
+    """Low bits to leave out so that `bits` hold what the rest is rounded to."""
+    step = max(0, largest.bit_length() - bits)
+    return step + ((largest + ((1 << step) >> 1)) >> step >= 1 << bits)
