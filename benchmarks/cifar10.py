@@ -81,7 +81,6 @@ ROWS = {
     "sepnet-bq": Row("sepnet_cifar", "again:sepnet-b", "sepnet-bq-again", "sepnet-cifar10-bq"),
 }
 TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true")
-TRAIN += ("precision=bfloat16", "channels_last=true")
 
 
 def float_weights(row: Row, more: list[str]) -> Path:
