@@ -110,9 +110,7 @@ def main() -> None:
         row |= {"ms": statistics.median(own), "ms_quartiles": statistics.quantiles(own, n=4)[::2]}
         row["speedup"] = base / row["ms"]
         print(f"{label:23} {report.macs / 1e6:6.2f} M macs, {row['ms']:.3f} ms, {row['speedup']:.2f}x", flush=True)
-    options = TrainOptions(
-        lr=0.02, batch=64, weight_decay=1e-4, shift=4, mirror=True, precision="bfloat16", norm_batches=200
-    )
+    options = TrainOptions(lr=0.02, batch=64, weight_decay=1e-4, shift=4, mirror=True, norm_batches=200)
     for label in TABLES:
         row, model = rows[label], models[label]
         row["top1_right_after"] = score(model, data, data.test).top1

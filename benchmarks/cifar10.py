@@ -17,7 +17,6 @@ from __future__ import annotations
 from rows import Row, main
 
 TRAIN = ("lr=0.1", "batch=128", "warmup=1", "weight_decay=5e-4", "shift=4", "mirror=true")
-TRAIN += ("precision=bfloat16", "channels_last=true")
 
 ROWS = {
     **{

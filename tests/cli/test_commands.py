@@ -22,6 +22,7 @@ from sepnet.steps.compress import StageRow
 
 COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack", "export"]
 SCORE = {"n", "top1", "top5", "loss"}
+SETUP = {"device", "precision", "why", "channels_last", "compiled", "threads"}
 DATA = ("--data", "digits?holdout=1100")
 
 
@@ -58,7 +59,11 @@ def test_train(run: Any, tmp_path: Path) -> None:
     arguments = ("train", "mixed_cnn", *DATA, "-o", output, "--epochs", 1, "--set", "lr=0.05", "--threads", 1)
     ran = run(*arguments, "--log", log, "--json")
     assert ran.code == 0, ran.err
-    assert ran.json.keys() == {"output", "bytes", *SCORE}
+    assert ran.json.keys() == {"output", "bytes", "training", *SCORE}
+    (setup,) = ran.json["training"]
+    assert setup.keys() == {"epochs", *SETUP} and (setup["epochs"], setup["threads"], setup["device"]) == (1, 1, "cpu")
+    assert f"precision: {setup['precision']} ({setup['why']})" in ran.err
+    assert json.loads(log.read_text().splitlines()[0])["setup"] == {key: setup[key] for key in SETUP}
     assert ran.json["bytes"] == output.stat().st_size
     assert load_file(output).keys() == build("mixed_cnn").state_dict().keys()
     assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == ["epoch", "score"]
@@ -73,7 +78,8 @@ def test_compress(run: Any, compress: Any, weights: Path, recipe: Path, packed: 
     output, log, report = tmp_path / "m.sepnet", tmp_path / "log.jsonl", tmp_path / "r.html"
     ran = run(*compress(weights, recipe, output), "--epochs", 0, "--log", log, "--report", report, "--json")
     assert ran.code == 0, ran.err
-    assert ran.json.keys() == {"output", "bytes", "params", "ratio", "rewrites", "stages", *SCORE}
+    assert ran.json.keys() == {"output", "bytes", "params", "ratio", "rewrites", "stages", "training", *SCORE}
+    assert ran.json["training"] == []
     assert ran.json["bytes"] == output.stat().st_size
     assert ran.json["ratio"] == 4 * ran.json["params"] / ran.json["bytes"]
     assert ran.json["stages"][0].keys() == {"stage", "kept", "bytes", "ratio", "top1", "ms"}
@@ -208,6 +214,7 @@ def test_what_fails_at_the_end_can_be_resumed(
         patched.setattr(report_step, "write_report", full)
         ran = run(*command)
     assert ran.code == 1 and "No space left" in ran.err.splitlines()[-1]
+    assert ran.err.count("precision: ") == 1
     left = ["log.jsonl", "m.sepnet", "m.sepnet.checkpoint", "stages"]
     assert sorted(path.name for path in tmp_path.iterdir()) == left
     assert sorted(path.name for path in stages.iterdir()) == ["m.first.sepnet", "m.second.sepnet"]
@@ -217,6 +224,10 @@ def test_what_fails_at_the_end_can_be_resumed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "m.sepnet", "r.html", "stages"]
     assert [path.read_bytes() for path in sorted(stages.iterdir())] == before
     found = [json.loads(line) for line in log.read_text().splitlines()]
+    (setup,) = resumed.json["training"]
+    assert setup.pop("epochs") == 2
+    assert [event["setup"] for event in found if event["event"] == "epoch"] == [setup, setup]
+    assert f"2 epochs, precision: {setup['precision']} (" in (tmp_path / "r.html").read_text()
     expected = ["stage float", "epoch first", "stage first", "epoch second", "stage second", "stage packed"]
     assert [f"{event['event']} {event['stage']}" for event in found] == expected
     assert [event["top1"] for event in found if event["event"] == "stage"] == [

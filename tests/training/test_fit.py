@@ -117,7 +117,7 @@ def test_the_loss_is_the_formula(data: Dataset, network: Make, smoothing: float,
     match = (probabilities * (probabilities.log() - soft)).sum(1).mean() * 16
     hard = functional.one_hot(labels, 4) * (1 - smoothing) + smoothing / 4
     plain = -(hard * functional.log_softmax(logits, 1)).sum(1).mean()
-    options = TrainOptions(batch=96, label_smoothing=smoothing, distill=distill)
+    options = TrainOptions(batch=96, label_smoothing=smoothing, distill=distill, precision="float32")
     assert loss_of(model, data, options, teacher) == pytest.approx(
         float((1 - distill) * plain + distill * match), rel=1e-4
     )

@@ -24,7 +24,7 @@ from sepnet.training.checkpoint import Checkpoint
 from sepnet.training.fit import Fit
 
 Make = Callable[..., nn.Module]
-PLAIN = TrainOptions(lr=0.05, batch=16)
+PLAIN = TrainOptions(lr=0.05, batch=16, precision="float32", channels_last=False)
 
 
 def with_(**options: Any) -> TrainOptions:

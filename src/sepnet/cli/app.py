@@ -105,7 +105,12 @@ Seed = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", parser=integer(1), help="Threads to train with; default all cores."),
+    typer.Option(
+        "--threads",
+        metavar="N",
+        parser=integer(1),
+        help="Threads to train with; default the cores that the program may use.",
+    ),
 ]
 Device = Annotated[
     str,

@@ -18,6 +18,7 @@ from sepnet.core.score import Score
 
 if TYPE_CHECKING:
     from sepnet.core.epoch_log import EpochLog
+    from sepnet.core.train_setup import TrainSetup
     from sepnet.steps.compress import StageRow
 
 __all__ = ["TrainingLog", "check_log"]
@@ -51,6 +52,7 @@ class TrainingLog:
     def __init__(self, path: Path | None, progress: Progress, resume: bool = False) -> None:
         self._progress, self._path, self._resume = progress, path, resume
         self._file: BinaryIO | None = None
+        self._setup: TrainSetup | None = None
         self._old: dict[tuple[Any, ...], tuple[int, bytes]] = {}
 
     def __enter__(self) -> TrainingLog:
@@ -97,6 +99,12 @@ class TrainingLog:
                 self._file.truncate()
             self._file.write(line)
             self._file.flush()
+
+    def setup(self, setup: TrainSetup) -> None:
+        """Before a stage, if it is computed otherwise than the one before; the lines of its epochs say so, too."""
+        if setup != self._setup:
+            self._progress.line(str(setup))
+        self._setup = setup
 
     def epoch(self, log: EpochLog) -> None:
         """After an epoch."""

@@ -76,7 +76,7 @@ def train(
     from sepnet.networks import build
     from sepnet.steps.train import train as step
     from sepnet.training.checkpoint import Checkpoint
-    from sepnet.training.device import find_device
+    from sepnet.training.device import find_device, use_threads
     from sepnet.training.weights import write_weights
 
     _check_run(resume, restart)
@@ -92,19 +92,21 @@ def train(
         "options": repr(options),
     }
     checkpoint = Checkpoint(output, run, resume, restart)
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     torch.manual_seed(seed)
     model = build(net)
     loaded = read_dataset(data, data_dir)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
-        trained = step(model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device)
+        trained = step(
+            model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device, lines.setup
+        )
         lines.score(trained.score)
     if not is_first():
         return
     write_weights(output, trained.model.state_dict())
     checkpoint.remove()
     score = {"output": str(output), "bytes": output.stat().st_size, **terminal.score_json(trained.score)}
+    score["training"] = terminal.training_json(trained.epochs)
     terminal.print_json(score) if as_json else terminal.print_score(
         trained.score, f"{output}, {score['bytes']:,} bytes"
     )
@@ -179,8 +181,6 @@ def compress(
     from sepnet.cli.packed_input import note_limits
 
     require_torch("sepnet compress")
-    import torch
-
     from sepnet.core.packed_model import PackedModel
     from sepnet.core.recipe import load_recipe
     from sepnet.steps.compress import compress as step
@@ -188,7 +188,7 @@ def compress(
     from sepnet.steps.inspect import inspect as inspect_step
     from sepnet.steps.report import write_report
     from sepnet.training.checkpoint import Checkpoint
-    from sepnet.training.device import find_device
+    from sepnet.training.device import find_device, use_threads
 
     _check_run(resume, restart)
     device = find_device(device)
@@ -225,8 +225,7 @@ def compress(
             packed.write(stage_files[name], limits=limits)
 
     checkpoint = Checkpoint(output, run, resume, restart)
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     loaded = read_dataset(data, data_dir)
     network = inspect_step(model, loaded.input_shape, net)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
@@ -248,6 +247,7 @@ def compress(
             guide,
             best,
             limits,
+            lines.setup,
         )
     if not is_first():
         return

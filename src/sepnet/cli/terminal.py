@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from sepnet.core.epoch_log import setups
 from sepnet.core.patterns import commonest
 from sepnet.core.progress import Tick, is_first
 from sepnet.core.ratio import compared
@@ -22,6 +23,7 @@ from sepnet.core.score import Score
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from sepnet.core.epoch_log import EpochLog
     from sepnet.core.rewrite import RewriteRow
     from sepnet.steps.compress import Compressed, StageRow
     from sepnet.steps.info import FileReport
@@ -137,7 +139,13 @@ def compress_json(output: Path, done: Compressed) -> dict[str, Any]:
         **score_json(done.score),
         "rewrites": [dataclasses.asdict(row) for row in done.rewrites],
         "stages": [dataclasses.asdict(row) for row in done.rows],
+        "training": training_json(done.epochs),
     }
+
+
+def training_json(epochs: Sequence[EpochLog]) -> list[dict[str, Any]]:
+    """How the machine computed, for each number of epochs in a row that it did so."""
+    return [{"epochs": count, **dataclasses.asdict(setup)} for count, setup in setups(epochs)]
 
 
 def print_info(report: FileReport, title: str) -> None:

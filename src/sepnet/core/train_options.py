@@ -29,11 +29,12 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         mixup: alpha of mixup (Zhang et al. 2018): each batch is blended with itself in another order, in shares drawn
             from Beta(alpha, alpha), and so are the labels.
         distill: 0 to 1, weight of matching the float network's outputs (at temperature 4) in the loss.
-        precision: float32, or bfloat16 for the arithmetic of a step (weights stay float32); two to three times faster
-            on processors that have bfloat16 instructions.
-        channels_last: keep images and weights with the channels last in memory; faster on GPUs with bfloat16, and on
-            some processors (measure it: benchmarks/train_speed.py).
-        compiled: compile the step with torch.compile, which needs a C++ compiler on a processor; about a minute at first.
+        precision: of the arithmetic of a step (weights stay float32): auto is bfloat16 where the processor or GPU has
+            it, where a step takes half to two thirds of the time, and float32 elsewhere, where it takes a tenth.
+        channels_last: whether images and weights have their channels last in memory; auto does so where it is known to be
+            faster (processors, and GPUs in bfloat16), if the network takes it.
+        compiled: whether torch.compile makes the step, which needs a C++ compiler on a processor, and a minute at
+            first; auto does not.
         ema: decay of an exponential moving average of the weights over the steps, which is what the stage leaves
             (0.999, say); 0 for none.
         norm_batches: batches over which the statistics of BatchNorm are measured anew when the stage is over.
@@ -51,9 +52,9 @@ class TrainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     shift: int = 0
     mirror: bool = False
     distill: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    channels_last: bool = False
-    compiled: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    compiled: bool | Literal["auto"] = "auto"
     cutout: int = 0
     mixup: float = 0.0
     ema: float = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 
 from sepnet.core.dataset import Pixels, Rows, StreamedImages
 from sepnet.core.errors import UsageError
+from sepnet.core.processors import processors
 
 __all__ = ["FileImages", "check_workers"]
 
@@ -107,8 +107,7 @@ def check_workers(workers: Any) -> int:
     2
     """
     if workers is None:
-        mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(8, mine)
+        return min(8, processors())
     if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= MOST_WORKERS:
         raise UsageError(f"found workers={workers!r}; expected a number of threads, 0 to {MOST_WORKERS}")
     return workers

@@ -16,7 +16,7 @@ from sepnet.codecs import choices, find
 from sepnet.core.choices import Tried, settle
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.epoch_log import EpochLog
+from sepnet.core.epoch_log import EpochLog, epoch_logs
 from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
 from sepnet.core.limits import Limits
@@ -27,6 +27,7 @@ from sepnet.core.progress import Progress, Tick, silent
 from sepnet.core.recipe import Recipe, Stage, with_epochs
 from sepnet.core.rewrite import RewriteRow
 from sepnet.core.score import Score
+from sepnet.core.train_setup import TrainSetup
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.hidden_units import arrange
@@ -100,6 +101,7 @@ def compress(
     teacher: nn.Module | None = None,
     best: bool = False,
     limits: Limits = Limits(),
+    on_setup: Callable[[TrainSetup], None] = lambda _: None,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -112,6 +114,7 @@ def compress(
         seed: of everything random.
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
         progress, on_epoch, on_row, on_choice: callbacks.
+        on_setup: gets how this machine computes, before each stage that trains.
         keep: writes the packed model, read back from its bytes, where the user wants it; what it returns is scored.
         on_stage: gets the name and the packed model of each stage as soon as it is over.
         teacher: the network whose outputs `distill` matches; None is `model` itself.
@@ -156,7 +159,7 @@ def compress(
     for index, stage in enumerate(recipe.stage):
         if index < work.stage:
             continue
-        work.run_stage(index, stage, checkpoint, progress, on_epoch)
+        work.run_stage(index, stage, checkpoint, progress, on_epoch, on_setup)
         if stage.epochs or stage.start:
             work.add_row(work.stage_row(stage.name, on_stage), on_row)
     return work.finish(on_row, keep, progress)
@@ -199,7 +202,7 @@ class _Work:
             self.network.start(stage.start)
         self.network.load(state["model"])
         self.rows = [StageRow(*row) for row in state["rows"]]
-        self.epochs = [EpochLog(*epoch) for epoch in state["epochs"]]
+        self.epochs = epoch_logs(state["epochs"])
         self._saved_fit = state["fit"]
 
     def run_stage(
@@ -209,6 +212,7 @@ class _Work:
         checkpoint: Checkpoint | None,
         progress: Progress,
         on_epoch: Callable[[EpochLog], None],
+        on_setup: Callable[[TrainSetup], None],
     ) -> None:
         """Start the stage's schemes and fine-tune."""
         self.network.start(stage.start)
@@ -233,6 +237,7 @@ class _Work:
             with checkpoint.loading():
                 fit.load(self._saved_fit)
             self._saved_fit = None
+        on_setup(fit.setup)
 
         def after_epoch(log: EpochLog) -> None:
             on_epoch(log)

@@ -9,7 +9,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from sepnet.core.epoch_log import EpochLog
+from sepnet.core.epoch_log import EpochLog, setups
 from sepnet.core.files import write_bytes
 from sepnet.core.ratio import compared
 from sepnet.core.recipe import Recipe
@@ -48,7 +48,7 @@ def write_report(
         stage_chart(rows),
         _stages(rows),
         *(["<h2>Rewrites</h2>", _rewrites(rewrites)] if rewrites else []),
-        *(["<h2>Training</h2>", curve] if curve else []),
+        *(["<h2>Training</h2>", *_training(epochs), curve] if epochs else []),
         "<h2>What is in the file</h2>",
         _tensors(file),
         *pattern_section([(tensor.name, tensor.patterns) for tensor in file.tensors if tensor.patterns]),
@@ -81,6 +81,11 @@ def _stages(rows: Sequence[StageRow]) -> str:
         for row in rows
     ]
     return table(["stage", "params kept", "bytes on disk", "ratio", "top-1", "ms an image"], 1, lines)
+
+
+def _training(epochs: Sequence[EpochLog]) -> list[str]:
+    """A line for each number of epochs in a row that were computed in one way."""
+    return [f"<p>{count:,} epoch{'s' * (count > 1)}, {html.escape(str(setup))}.</p>" for count, setup in setups(epochs)]
 
 
 def _rewrites(rows: Sequence[RewriteRow]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from sepnet.core.errors import UsageError
+from sepnet.core.processors import processors
 
-__all__ = ["find_device"]
+__all__ = ["find_device", "use_threads"]
 
 
 def find_device(name: str) -> str:
@@ -29,3 +30,8 @@ def find_device(name: str) -> str:
 
 def _is_there(kind: str) -> bool:
     return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads; None is torch's own number, but no more than the processors this program may use."""
+    torch.set_num_threads(count or min(torch.get_num_threads(), processors()))

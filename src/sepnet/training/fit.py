@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import itertools
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from sepnet.core.dataset import Dataset, Split
@@ -26,7 +24,9 @@ from sepnet.datasets import hold_out
 from sepnet.training.augment import Mixed, mix
 from sepnet.training.average import Best, WeightAverage, measure_norms
 from sepnet.training.batches import Batches, eval_batches
+from sepnet.training.machine import find_setup
 from sepnet.training.parallel import team
+from sepnet.training.teacher import Teacher
 
 __all__ = ["Fit", "check_classes", "score"]
 
@@ -62,16 +62,19 @@ class Fit:
         penalty: Callable[[], torch.Tensor | None] = lambda: None,
     ) -> None:
         self.device, self.penalty = torch.device(device), penalty
-        self.format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.setup = find_setup(options, self.device, model, data.input_shape)
+        self.format = torch.channels_last if self.setup.channels_last else torch.contiguous_format
         self.model, self.options, self.epochs, self.stage = self._placed(model), options, epochs, stage
-        self.teacher = _eased(teacher).to(self.device) if teacher is not None and options.distill else None
+        self.teacher = (
+            Teacher(teacher, self.device, data.input_shape) if teacher is not None and options.distill else None
+        )
         self.data = hold_out(data, options.validation) if options.validation else data
         self.batches = Batches(self.data, options, seed)
         self.seed, self.advance, self.settled = seed, advance, settled
         self.optimizer = _optimizer(self.model, options)
         self.team = team(self.device)
         self.wrapped = self.team.prepare(self.model)
-        if options.compiled:
+        if self.setup.compiled:
             self.wrapped = torch.compile(self.wrapped)  # type: ignore[assignment]
         self.average = WeightAverage(self.model, options.ema) if options.ema else None
         self.best = Best()
@@ -137,7 +140,8 @@ class Fit:
             raise NetworkError(
                 f"stage {self.stage!r}, epoch {self.done + 1}: {what}; a smaller lr than {self.options.lr} may help"
             )
-        return EpochLog(self.stage, self.done + 1, lr, loss, top1, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return EpochLog(self.stage, self.done + 1, lr, loss, top1, seconds, setup=self.setup)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One step of the optimizer; returns the sum of the loss over this process's images, and how many were right."""
@@ -192,8 +196,8 @@ class Fit:
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            images = mixed.images.contiguous(memory_format=torch.channels_last)
-            wanted = functional.log_softmax(self._forward(self.teacher, images) / _TEMPERATURE, dim=1)
+            images = mixed.images.to(memory_format=self.teacher.format)
+            wanted = functional.log_softmax(self._forward(self.teacher.model, images) / _TEMPERATURE, dim=1)
         found = functional.log_softmax(logits / _TEMPERATURE, dim=1)
         match = functional.kl_div(found, wanted, reduction="batchmean", log_target=True) * _TEMPERATURE**2
         return (1 - self.options.distill) * loss + self.options.distill * match
@@ -206,22 +210,20 @@ class Fit:
             raise NetworkError(
                 f"stage {self.stage!r}: the network cannot train on a batch of {len(images)} image(s): {reason}"
             ) from error
+        except RuntimeError as error:
+            if not self.setup.compiled or "BackendCompilerFailed" not in {
+                kind.__name__ for kind in type(error).__mro__
+            }:
+                raise
+            raise NetworkError(f"compiled = true: {brief(error)}; expected false or auto, or a C++ compiler") from error
 
     def _forward(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setup.precision == "bfloat16"):
             logits: torch.Tensor = model(images)
         return logits.float()
 
 
 _TEMPERATURE = 4.0
-
-
-def _eased(teacher: nn.Module) -> nn.Module:
-    """A copy that computes the same in less time: batch norms folded into convolutions where tracing finds them."""
-    still = copy.deepcopy(teacher).eval()
-    with contextlib.suppress(Exception):  # whatever cannot be traced computes as it is
-        still = fuse(still)
-    return still.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def hash_seed(seed: int, epoch: int) -> int:
