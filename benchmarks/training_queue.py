@@ -26,6 +26,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cifar10
@@ -76,6 +77,7 @@ class Queue:
         signal.signal(signal.SIGUSR2, lambda *_: setattr(self, "pause", False))
         self.lock = take_lock()
         self.entries, self.state = entries, State(os.getpid(), now())
+        self.nice = nice
         os.nice(nice)
         self.state.write()
 
@@ -103,6 +105,7 @@ class Queue:
             process = subprocess.Popen(
                 words, cwd=ROOT, env=one_core, stdout=out, stderr=out, start_new_session=True, pass_fds=(self.lock,)
             )
+        make_group_nice(process.pid, self.nice)
         self.state.row, self.state.row_since, self.state.group = entry.row, now(), process.pid
         self.state.write()
         while process.poll() is None and not self.stop:
@@ -129,6 +132,12 @@ class Queue:
                     os.killpg(self.state.group, signal.SIGSTOP if self.pause else signal.SIGCONT)
             say("paused" if self.pause else "goes on")
             self.state.write()
+
+
+def make_group_nice(process: int, nice: int) -> None:
+    """Lower a session's priority against other sessions, where Linux groups by session: `nice` alone counts within one."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process}/autogroup").write_text(str(nice))
 
 
 def say(line: str) -> None:
