@@ -24,7 +24,7 @@ from sepnet.integer import requantize
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.extremes import following
 from sepnet.integer.model import Conv, IntegerModel
-from sepnet.integer.reference import run
+from sepnet.integer.reference import _convolved, run
 
 KERNELS = {
     "dense": "conv_dense_long",
@@ -186,6 +186,21 @@ def test_the_bound_is_the_worst_case(seed: int, sides: tuple[int, ...], groups: 
     sums = _sums(conv, np.concatenate([following(model, 0), random.integers(0, 256, (20, *shape))]).astype(np.int64))
     assert sums.max() == high_end.max() and sums.min() == low.min()
     assert np.all(sums >= low[:, None, None]) and np.all(sums <= high_end[:, None, None])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_signs_are_followed_through_layers(name: str) -> None:
+    """Two inputs reach as far in every layer as 64 of noise."""
+    model = integer(NETWORKS[name]())
+    noise = np.random.default_rng(0).integers(0, 256, (64, *model.values[model.input].shape)).astype(np.uint8)
+    for at, conv in enumerate(model.operators):
+        if isinstance(conv, Conv):
+            before = replace(model, output=conv.source, operators=model.operators[:at])
+            zero = model.values[conv.source].zero
+            random, found = (
+                _convolved(conv, run(before, q).astype(np.int64), zero) for q in (noise, following(model, at))
+            )
+            assert np.ptp(found) >= np.ptp(random)
 
 
 def _sums(conv: Conv, q: np.ndarray) -> np.ndarray:

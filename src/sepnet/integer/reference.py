@@ -120,8 +120,8 @@ def _scaled(rule: Requantize, product: Integers, offsets: npt.NDArray[np.int32])
 def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
     """Products in floats that hold every sum exactly."""
     filters, channels, *kernel = conv.weight.shape
-    low, high = sum_bounds(conv.weight)
-    exact = np.float32 if int((high - low).max(initial=0)) < 1 << 24 else np.float64
+    least, most = sum_bounds(conv.weight)
+    exact = np.float32 if int((most - least).max(initial=0)) < 1 << 24 else np.float64
     windows = _windows(source, (kernel[0], kernel[1]), conv.strides, conv.pads, zero, conv.dilations, exact)
     count, _, high, wide = windows.shape[:4]
     size, each = kernel[0] * kernel[1], filters // conv.groups
