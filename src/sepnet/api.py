@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ from sepnet.core.errors import UsageError
 from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
 from sepnet.core.pack_options import IMAGES, PackOptions
+from sepnet.core.ports import Port
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
 from sepnet.core.registry import require_torch
@@ -57,17 +58,46 @@ class PackedModel(packed_model.PackedModel):
     rows: tuple[StageRow, ...] = ()
     rewrites: tuple[RewriteRow, ...] = ()
 
-    def run(self, batch: npt.NDArray[np.floating], runtime: str = REFERENCE) -> npt.NDArray[np.float32]:
-        """Outputs (n, classes) for a batch (n, channels, height, width), normalized as `header.input` says.
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """Name, shape and type of what the network takes.
+
+        >>> import sepnet
+        >>> print(*sepnet.read("zoo/lenet5-mnist.sepnet").inputs)
+        input (float32, n x 1 x 28 x 28)
+        """
+        from sepnet.packing.ports import ports_of
+
+        return ports_of(self.graph)[0]
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """Name, shape and type of what the network gives."""
+        from sepnet.packing.ports import ports_of
+
+        return ports_of(self.graph)[1]
+
+    def run(self, given: npt.ArrayLike | Mapping[str, npt.ArrayLike], runtime: str = REFERENCE) -> Any:
+        """What the network gives: an array, or of several outputs a dict of name and array, in the order of `outputs`.
+
+        Where the network is fixed to one example, several are run one after the other.
+
+        Args:
+            given: an array for a network of one input, images (n, channels, height, width) normalized as `header.input`
+                says; or a dict of name and array, see `inputs`.
+            runtime: one of docs/runtimes.md; only "onnxruntime" runs networks of several inputs or outputs.
 
         Raises:
-            UsageError: the batch holds no floating-point numbers; pixels have to be normalized first.
-            DataError: its shape does not fit the network.
+            UsageError: other names than the inputs', or types: integers are not turned into floats, pixels have to be
+                normalized first.
+            DataError: shapes that do not fit the network.
         """
-        return self._runtime(runtime).run(self._floats(batch))
+        if not isinstance(given, Mapping) and [port.of_floats for port in self.inputs] == [True]:
+            given = self._floats(given)
+        return self._runtime(runtime).run(given)
 
     def runtime(self, name: str, calibrate: Dataset | str | None = None, data_dir: Path | None = None) -> Runtime:
-        """The network made ready for a runtime; its `run` takes batches of float32.
+        """The network made ready for a runtime; its `run` takes what that of the model takes.
 
         Args:
             name: one of docs/runtimes.md.
@@ -83,13 +113,13 @@ class PackedModel(packed_model.PackedModel):
 
         return ready(self, name, None if calibrate is None else _dataset(calibrate, data_dir))
 
-    def _floats(self, batch: object) -> npt.NDArray[np.float32]:
+    def _floats(self, batch: object) -> npt.NDArray[np.floating]:
         try:
             numbers = np.asarray(batch)
         except (TypeError, ValueError) as error:
             raise UsageError(f"found {type(batch).__name__}, no array: {error}; expected floats (n, ...)") from error
         if numbers.dtype.kind == "f":
-            return numbers.astype(np.float32, copy=False)
+            return numbers
         wanted = self.header.input
         way = f"(pixels / 255 - {list(wanted.mean)}) / {list(wanted.std)} per channel" if wanted else "as in training"
         raise UsageError(

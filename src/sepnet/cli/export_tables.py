@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, print_error, score_json, shape_text, table
 from sepnet.core.exporter import ExportReport, MethodRow, WeightsRow
 from sepnet.core.packed_model import PackedModel
@@ -31,6 +32,8 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
         note(
             f"outputs of {check.examples} examples ({plain(check.data)}): max |difference| {check.difference:.4g} from the packed file's, max |output| {check.largest:.4g}"
         )
+        if check.outputs:
+            print_outputs(check.outputs, "outputs beside the packed file's, random inputs")
         if check.packed and check.exported:
             note(
                 f"{check.exported.n:,} test images: top-1 {check.exported.top1:.2%}, of the packed file {check.packed.top1:.2%}"

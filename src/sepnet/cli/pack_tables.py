@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, shape_text, table
 from sepnet.core.pack_report import PackReport
 
@@ -24,10 +25,10 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
-    if report.difference is not None:
-        note(
-            f"outputs of {report.checked} examples, read back and run: max |difference| {report.difference:.4g}, max |output| {report.largest:.4g}"
-        )
+    if report.outputs:
+        print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
+    if report.reason:
+        note(f"outputs not compared: {plain(report.reason)}")
     if report.agreement is not None:
         found = report.agreement
         note(
@@ -61,6 +62,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "checked": report.checked,
         "difference": report.difference,
         "largest": report.largest,
+        "outputs": [dataclasses.asdict(row) for row in report.outputs],
+        "not_compared": report.reason,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

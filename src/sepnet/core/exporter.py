@@ -14,6 +14,7 @@ from sepnet.core.calibrate import Calibrate
 from sepnet.core.convert import convert
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import RecipeError, UsageError
+from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, silent
 from sepnet.core.registry import Shelf
@@ -111,8 +112,9 @@ class Check:
 
     Attributes:
         examples: that both were run on; `data` is where they are from.
-        difference, largest: max |difference| of the outputs, max |output| of the packed file.
+        difference, largest: of the first output, max |difference| and max |output| of the packed file.
         packed, exported: on the test split, where one was given.
+        outputs: a row an output, on random inputs; of networks of several outputs, or whose input is of no known shape.
     """
 
     examples: int
@@ -121,6 +123,7 @@ class Check:
     largest: float
     packed: Score | None = None
     exported: Score | None = None
+    outputs: tuple[OutputRow, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
 __all__ = ["Agreement", "PackReport", "PackRow", "relative_error"]
@@ -63,8 +64,10 @@ class PackReport:
         rows: a row a tensor.
         bytes_before: size of the file that came, with those that hold its weights.
         checked: examples on which the outputs of the packed bytes were compared with those of the file that came.
-        difference: the largest difference of the outputs; `largest` is the largest output.  None when nothing could be run.
+        difference: the largest difference of the first output; `largest` is the largest of it.  None when nothing could be run.
         agreement: with the float network, on training images that were not calibrated on.
+        outputs: a row an output, on random inputs.
+        reason: why outputs were not compared, "" if all were.
     """
 
     packed: PackedModel
@@ -74,3 +77,5 @@ class PackReport:
     difference: float | None = None
     largest: float | None = None
     agreement: Agreement | None = None
+    outputs: tuple[OutputRow, ...] = ()
+    reason: str = ""

@@ -20,12 +20,14 @@ from sepnet.core.files import write_bytes
 from sepnet.core.header import Header
 from sepnet.core.limits import Limits, check_header, check_sizes, raising
 
-__all__ = ["PackedModel", "read_bytes"]
+__all__ = ["PORTS", "PackedModel", "read_bytes"]
 
 MAGIC = b"\x89SEP\r\n\x1a\n"
 MAJOR = 1
+PORTS = 2
+"""Minor version of files whose graph takes other than one float32 input, or gives other than float32 first."""
 PRESET = 1
-"""Flag: header and graph are deflated with the preset dictionary; written as minor version 1, else 0."""
+"""Flag: header and graph are deflated with the preset dictionary; written as minor version 1 or higher, else 0."""
 _FIXED = 32
 
 
@@ -39,6 +41,7 @@ class PackedModel:
         payloads: side information and codes of each tensor, in the header's order.
         header_bytes, graph_bytes: stored (deflated) sizes.
         preset: whether they are deflated with the preset dictionary, as all new files are.
+        minor: minor version: 2 where the graph takes or gives other than readers of version 1.1 expect.
     """
 
     header: Header
@@ -47,6 +50,7 @@ class PackedModel:
     header_bytes: int
     graph_bytes: int
     preset: bool = False
+    minor: int = 0
 
     @property
     def bytes(self) -> int:
@@ -64,10 +68,18 @@ class PackedModel:
         return f"<{type(self).__name__} of {self.header.network}: {params:,} params, {tensors} tensors, {self.bytes:,} bytes>"
 
     @classmethod
-    def of(cls, header: Header, graph: builtins.bytes, payloads: Sequence[builtins.bytes], preset: bool = True) -> Self:
-        """A model from its parts."""
+    def of(
+        cls,
+        header: Header,
+        graph: builtins.bytes,
+        payloads: Sequence[builtins.bytes],
+        preset: bool = True,
+        minor: int = 0,
+    ) -> Self:
+        """A model from its parts, of the least minor version that has the preset dictionary, or of a higher one."""
         stored_header, stored_graph = _deflate(header, graph, preset)
-        return cls(header, graph, tuple(payloads), len(stored_header), len(stored_graph), preset)
+        sizes = len(stored_header), len(stored_graph)
+        return cls(header, graph, tuple(payloads), *sizes, preset, max(minor, int(preset)))
 
     def to_bytes(self, *, limits: Limits = Limits()) -> builtins.bytes:
         """The whole file, which a reader with these limits takes.  Raises `FormatError` where none would, and why."""
@@ -79,7 +91,7 @@ class PackedModel:
         stored_header, stored_graph = _deflate(self.header, self.graph, self.preset)
         raw_header = len(_text(self.header))
         check_sizes(raw_header, len(self.graph), limits)
-        start = MAGIC + bytes([MAJOR, int(self.preset), PRESET * self.preset, 0])
+        start = MAGIC + bytes([MAJOR, self.minor, PRESET * self.preset, 0])
         for number in (len(stored_header), raw_header, len(stored_graph), len(self.graph)):
             start += number.to_bytes(4, "little")
         front = stored_header + stored_graph
@@ -120,7 +132,7 @@ class PackedModel:
         """Parse a whole file.  Raises `FormatError` saying what was found and what was expected."""
         header, graph, sizes = _open(data, limits)
         payloads = split_chunks(data, _FIXED + sum(sizes), header)
-        return cls(header, graph, payloads, *sizes, data[10] == PRESET)
+        return cls(header, graph, payloads, *sizes, data[10] == PRESET, data[9])
 
     @classmethod
     def salvage(cls, data: builtins.bytes, limits: Limits = Limits()) -> tuple[Self, tuple[Damage, ...]]:
@@ -131,7 +143,7 @@ class PackedModel:
         """
         header, graph, sizes = _open(data, limits)
         payloads, damage = whole_chunks(data, _FIXED + sum(sizes), header)
-        return cls(header, graph, payloads, *sizes, data[10] == PRESET), damage
+        return cls(header, graph, payloads, *sizes, data[10] == PRESET, data[9]), damage
 
     @classmethod
     def read_from(cls, stream: BinaryIO, limits: Limits = Limits()) -> Self:
@@ -161,7 +173,7 @@ class PackedModel:
             raise FormatError(
                 f"packed file declares {whole:,} bytes; the limit of a stream is {limits.file_bytes:,} {raising('file_bytes')}"
             )
-        return cls(header, graph, read_chunks(stream, len(data), header), *sizes, data[10] == PRESET)
+        return cls(header, graph, read_chunks(stream, len(data), header), *sizes, data[10] == PRESET, data[9])
 
 
 def _check_readable(data: bytes, limits: Limits) -> None:

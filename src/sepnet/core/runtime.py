@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from sepnet.core.errors import UsageError
+from sepnet.core.ports import Port, described, fitted
 
 if TYPE_CHECKING:  # a process that runs a compiled network needs little memory
     import numpy.typing as npt
@@ -35,6 +36,9 @@ class Runtime(abc.ABC):
     """Whether it computes in integers by the ranges of calibration images, and cannot be made without."""
     takes: ClassVar[str] = ""
     """How the names of other files end that it runs: ".onnx"."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    """What the network takes and gives; `__init__` sets both."""
 
     @abc.abstractmethod
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
@@ -57,6 +61,27 @@ class Runtime(abc.ABC):
         """The first output of a file that ends like `takes`, for a batch.  Raises `SepnetError` when it cannot be run."""
         raise UsageError(f"the runtime {cls.name} takes packed files; found {path.name}")
 
+    def run(self, given: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Any:
+        """What the network gives: an array, or of several outputs a dict of name and array.
+
+        Args:
+            given: an array for a network of one input, or a dict of name and array, as `inputs` tells.  Images are (n, channels,
+                height, width), float32, normalized as the header says.
+
+        Raises:
+            UsageError: names or types that do not fit, or outputs that this runtime does not give.  DataError: shapes that do not fit.
+        """
+        found = self.answers(fitted(given, self.inputs))
+        return next(iter(found.values())) if len(self.outputs) == 1 else found
+
     @abc.abstractmethod
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Outputs (n, classes) for inputs (n, channels, height, width), float32, normalized as the header says."""
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The first output for a batch of the one input, float32."""
+
+    def answers(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Every output by its name, for an array for each input."""
+        if len(self.outputs) > 1:
+            raise UsageError(
+                f"the runtime {self.name} gives one output, and the network has {described(self.outputs)}; expected the runtime onnxruntime"
+            )
+        return {self.outputs[0].name: self.first(feed[self.inputs[0].name])}

@@ -41,12 +41,12 @@ def compare(
         inputs, where = random.standard_normal((batch or CHECKED, *wanted.shape)).astype(np.float32), "normal noise"
     else:
         return None
-    expected, found = reference.run(inputs), run(inputs)
+    expected, found = reference.first(inputs), run(inputs)
     check = Check(len(inputs), where, float(np.abs(found - expected).max()), float(np.abs(expected).max()))
     if material.test is None:
         return check
     return replace(
         check,
-        packed=score_function(reference.run, material.test, wanted, material.progress),
+        packed=score_function(reference.first, material.test, wanted, material.progress),
         exported=score_function(run, material.test, wanted, material.progress),
     )

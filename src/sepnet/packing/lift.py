@@ -10,6 +10,9 @@ from sepnet.packing.fold import graphs, reads, rename
 
 __all__ = ["call", "check_standard", "finish", "lift_weights"]
 
+NAMELESS = ("?", "-1", "None", "")
+"""Names that exporters give a free side that has none."""
+
 
 def lift_weights(proto: Any, names: set[str]) -> None:
     """Turn the weights into graph inputs, so that no optimization can look at their values.
@@ -42,8 +45,10 @@ def check_standard(proto: Any) -> None:
         raise NetworkError(f"the network needs operators that are not standard ONNX: {', '.join(sorted(strange))}")
 
 
-def finish(proto: Any, names: set[str]) -> frozenset[str]:
+def finish(proto: Any, names: set[str], *, keep_ends: bool = False) -> frozenset[str]:
     """Drop the lifted inputs and everything that only people read; give values short names.
+
+    With `keep_ends` inputs, outputs and their free sides keep the names that they have.
 
     Returns those of `names` that the graph still refers to.
     """
@@ -51,7 +56,8 @@ def finish(proto: Any, names: set[str]) -> frozenset[str]:
     used = frozenset(names & reads(proto.graph).keys())
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
-    call(proto.graph, {name: name for name in names})
+    ends = {value.name for value in (*inputs, *proto.graph.output)} if keep_ends else set()
+    call(proto.graph, {name: name for name in names | ends})
     for graph in graphs(proto.graph):
         for field in ("value_info", "metadata_props"):
             del getattr(graph, field)[:]
@@ -61,12 +67,19 @@ def finish(proto: Any, names: set[str]) -> frozenset[str]:
         for value in (*graph.input, *graph.output):
             del value.metadata_props[:]
             for side in value.type.tensor_type.shape.dim:
-                if side.dim_param:
-                    side.dim_param = "n"
+                _free(side, keep_ends)
         graph.name, graph.doc_string = "n", ""
     proto.doc_string = proto.producer_name = proto.producer_version = ""
     del proto.metadata_props[:]
     return used
+
+
+def _free(side: Any, keep_name: bool) -> None:
+    """A side is free that has a name, or a size below 1 as some exporters write it."""
+    if side.dim_param and not keep_name:
+        side.dim_param = "n"
+    elif keep_name and (side.dim_param in NAMELESS if side.HasField("dim_param") else side.dim_value < 1):
+        side.Clear()
 
 
 def call(graph: Any, weights: Mapping[str, str]) -> None:

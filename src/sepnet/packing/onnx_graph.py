@@ -84,7 +84,7 @@ class Node:
         return found[-1].decode("utf-8", "replace") if found else default
 
     def array(self, name: str) -> npt.NDArray[Any] | None:
-        """An attribute of type TENSOR whose numbers are raw bytes."""
+        """An attribute of type TENSOR."""
         found = [value for value in self._values(name, 5) if isinstance(value, bytes)]
         return _array(found[-1]) if found else None
 
@@ -208,9 +208,9 @@ def _packed(data: bytes) -> list[int]:
 
 
 def _array(data: bytes) -> npt.NDArray[Any] | None:
-    """An initializer whose numbers are raw bytes; None for one in another form, which stays as it is."""
+    """An initializer, its numbers in raw bytes or in a field of their type; None for other types, which stay as they are."""
     sides: list[int] = []
-    kind, raw = 0, None
+    kind, raw, floats, whole = 0, None, b"", list[int]()
     for number, value in fields(data):
         if number == 1:
             sides += [value] if isinstance(value, int) else _packed(value)
@@ -218,12 +218,25 @@ def _array(data: bytes) -> npt.NDArray[Any] | None:
             kind = value
         elif number == 9 and isinstance(value, bytes):
             raw = value
-    if raw is None or kind not in _NUMPY:
+        elif number == 4 and isinstance(value, bytes):
+            floats += value
+        elif number in (5, 7):
+            whole += [value] if isinstance(value, int) else _packed(value)
+    if kind not in _NUMPY or (raw is None and not floats and not whole and 0 not in sides):
         return None
     try:
-        return np.frombuffer(raw, _NUMPY[kind].newbyteorder("<")).reshape(sides)
+        if raw is None and whole:
+            return _typed(whole, _NUMPY[kind]).reshape(sides)
+        return np.frombuffer(floats if raw is None else raw, _NUMPY[kind].newbyteorder("<")).reshape(sides)
     except (ValueError, OverflowError) as error:
-        raise FormatError(f"damaged graph: {len(raw)} bytes for a tensor of shape {sides[:9]}") from error
+        found = f"{len(whole)} numbers" if raw is None and whole else f"{len(floats if raw is None else raw)} bytes"
+        raise FormatError(f"damaged graph: {found} for a tensor of shape {sides[:9]}") from error
+
+
+def _typed(numbers: list[int], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Of int32_data and int64_data; binary16 lies there as its bits."""
+    signed = np.array(list(map(_signed, numbers)), np.int64)
+    return signed.astype(np.uint16).view(np.float16) if kind == np.float16 else signed.astype(kind)
 
 
 def _shape(value_info: bytes) -> tuple[int | None, ...]:

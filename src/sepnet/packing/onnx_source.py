@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
+from sepnet.core.ports import Port
 from sepnet.core.spec import describe
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import check_standard, finish, lift_weights
+from sepnet.packing.onnx_constants import constants_to_initializers, float_types
+from sepnet.packing.ports import ports_of
 
 __all__ = ["OnnxSource", "read_onnx"]
 
@@ -24,6 +27,21 @@ FEW = 16
 WEIGHTED = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,)}
 WEIGHTED |= {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
 """Operators of layers, and which of their inputs are weights."""
+NUMBERS = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
+"""Types of inputs and outputs."""
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -36,9 +54,7 @@ class OnnxSource:
         state: the weights as the graph computes with them, float32, filters first; of a folded norm the identity.
         weights: names of the tensors that layers multiply with; the rest are biases and other numbers.
         biases: names of what layers add.
-        graph_input: name of the value that goes in.
-        input_shape: of one example, () when the file leaves sides free.
-        batch: examples that the file is fixed to, 0 when that is free.
+        inputs: what goes in.
         params: learnable numbers.
     """
 
@@ -46,19 +62,39 @@ class OnnxSource:
     state: State
     weights: frozenset[str]
     biases: frozenset[str]
-    graph_input: str
-    input_shape: tuple[int, ...]
-    batch: int
+    inputs: tuple[Port, ...]
     params: int
+
+    @property
+    def graph_input(self) -> str:
+        """Name of the first value that goes in."""
+        return self.inputs[0].name
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it takes one input of floats, so that images may be it."""
+        return [port.of_floats for port in self.inputs] == [True]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example of the one input of floats; () when there are others, or the file leaves sides free."""
+        sides = tuple(side for side in (self.inputs[0].shape or ())[1:] if isinstance(side, int))
+        return sides if self.takes_images and len(sides) + 1 == len(self.inputs[0].shape or ()) else ()
+
+    @property
+    def batch(self) -> int:
+        """Examples that the file is fixed to, 0 when that is free."""
+        first = (self.inputs[0].shape or (None,))[0]
+        return first if isinstance(first, int) else 0
 
 
 def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
-    """Read a float network of one input.
+    """Read a float network; inputs, outputs and their free sides keep their names.
 
     Weights of MatMul, and of Gemm where they come inputs first, are turned so that filters come first.
 
     Raises:
-        NetworkError: no ONNX file, operators that are not standard, no float32 input or no weights.
+        NetworkError: no ONNX file, operators that are not standard, inputs that are no numbers, or no weights.
         WeightsError: NaN or Inf in the weights.  MissingExtraError: onnx is not installed.
     """
     proto = load_proto(path, "packing")
@@ -73,7 +109,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
 def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     _check_ends(proto, path)
     check_standard(proto)
-    _constants_to_initializers(proto)
+    constants_to_initializers(proto)
     _name_norms(proto)
     simplify(proto)
     turned = _turn(proto)
@@ -89,44 +125,30 @@ def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     simplify(proto)
     drop_defaults(proto)
     proto.ir_version = max(proto.ir_version, 4)
-    shape, batch = _input(proto, names)
-    used = finish(proto, names)
-    graph_input = proto.graph.input[0].name
-    graph = ExportedGraph(proto.SerializeToString(), used, norms)
+    used = finish(proto, names, keep_ends=True)
+    data = proto.SerializeToString()
+    inputs, _ = ports_of(data)
+    graph = ExportedGraph(data, used, norms)
     kept = used | {f"{norm.name}.{part}" for norm in norms for part in NORM_PARTS} | {norm.bias for norm in norms}
     state = _folded(graph, {name: array for name, array in state.items() if name in kept})
     biases |= {f"{norm.name}.bias" for norm in norms if norm.weight}
-    return OnnxSource(graph, state, weights & used, biases & used, graph_input, shape, batch, params)
+    return OnnxSource(graph, state, weights & used, biases & used, inputs, params)
 
 
 def _check_ends(proto: Any, path: str | os.PathLike[str]) -> None:
-    import onnx
-
+    inputs, outputs = ports_of(proto.SerializeToString())
     own = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in own]
-    kinds = [onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower() for value in inputs]
-    if kinds != ["float"]:
-        raise NetworkError(f"{path} takes {', '.join(kinds) or 'nothing'}; expected one input of float32")
-    if not proto.graph.output:
+    for port in (*(port for port in inputs if port.name not in own), *outputs):
+        if port.type and port.type not in NUMBERS:
+            raise NetworkError(f"{path} has {port.name} of type {port.type}; expected one of {', '.join(NUMBERS)}")
+    for value in (*(value for value in proto.graph.input if value.name not in own), *proto.graph.output):
+        kind = value.type.WhichOneof("value") or "tensor_type"
+        if kind != "tensor_type":
+            raise NetworkError(f"{path} has {value.name}, a {kind.removesuffix('_type')}; expected tensors")
+    if all(port.name in own for port in inputs):
+        raise NetworkError(f"{path} takes nothing; expected one input or more")
+    if not outputs:
         raise NetworkError(f"{path} gives no output")
-
-
-def _constants_to_initializers(proto: Any) -> None:
-    """What some exporters write as nodes, so that weights are found in one place; old files list weights as inputs too."""
-    import onnx
-
-    graph = proto.graph
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.attribute]:
-        if node.attribute[0].name == "value":
-            tensor = onnx.TensorProto()
-            tensor.CopyFrom(node.attribute[0].t)
-            tensor.name = node.output[0]
-            graph.initializer.append(tensor)
-            graph.node.remove(node)
-    own = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in own]
-    del graph.input[:]
-    graph.input.extend(inputs)
 
 
 def _name_norms(proto: Any) -> None:
@@ -179,10 +201,15 @@ def _turn(proto: Any) -> set[str]:
 
 def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the initializers that layers multiply with, and of those that they add."""
-    floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in _float_types()}
+    floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in float_types()}
     weights, biases, products = set(), set(), set()
-    behind = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type in ("Transpose", "Cast")}
-    for node in proto.graph.node:
+    behind = {
+        node.output[0]: node.input[0]
+        for graph in graphs(proto.graph)
+        for node in graph.node
+        if node.op_type in ("Transpose", "Cast")
+    }
+    for node in (node for graph in graphs(proto.graph) for node in graph.node):
         for place in WEIGHTED.get(node.op_type, ()):
             if place < len(node.input):
                 name = behind.get(node.input[place], node.input[place])
@@ -197,13 +224,6 @@ def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(weights), frozenset(biases & floats.keys() - weights)
 
 
-def _float_types() -> tuple[int, ...]:
-    import onnx
-
-    kinds = onnx.TensorProto
-    return kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE
-
-
 def _take(proto: Any, owned: frozenset[str], turned: set[str]) -> State:
     """The numbers that go into the packed file as tensors of their own, float32."""
     import onnx
@@ -213,7 +233,7 @@ def _take(proto: Any, owned: frozenset[str], turned: set[str]) -> State:
     state = {}
     for tensor in proto.graph.initializer:
         size = int(np.prod(tensor.dims, dtype=np.int64))
-        if tensor.data_type not in _float_types() or not tensor.dims or size == 0:
+        if tensor.data_type not in float_types() or not tensor.dims or size == 0:
             continue
         if tensor.name in owned | norms or (size >= FEW and tensor.name not in nested):
             array = np.asarray(onnx.numpy_helper.to_array(tensor), np.float32)
@@ -229,13 +249,6 @@ def _check_finite(state: State, path: str | os.PathLike[str]) -> None:
         wrong = int((~np.isfinite(array)).sum())
         if wrong:
             raise WeightsError(f"{path}: {name} holds {wrong} NaN or Inf of {array.size} numbers")
-
-
-def _input(proto: Any, names: set[str]) -> tuple[tuple[int, ...], int]:
-    value = next(value for value in proto.graph.input if value.name not in names)
-    dims = value.type.tensor_type.shape.dim
-    sides = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else 0 for dim in dims]
-    return (tuple(sides[1:]) if len(sides) > 1 and all(sides[1:]) else ()), (sides[0] if sides else 0)
 
 
 def _folded(graph: ExportedGraph, state: State) -> State:

@@ -20,8 +20,9 @@ from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
 from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.limits import Limits, check_header
-from sepnet.core.packed_model import PackedModel
+from sepnet.core.packed_model import PORTS, PackedModel
 from sepnet.packing.graph import ExportedGraph, Norm
+from sepnet.packing.ports import is_plain
 
 __all__ = ["PackInput", "check_shapes", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
@@ -101,7 +102,8 @@ def pack(
         aliases=dict(graph.tied),
         made=dict(about.made),
     )
-    return PackedModel.of(header, graph.data, [payload for _, payload in encoded])
+    minor = 0 if is_plain(graph.data) else PORTS
+    return PackedModel.of(header, graph.data, [payload for _, payload in encoded], minor=minor)
 
 
 def _buffer(name: str, array: npt.NDArray[Any]) -> CodedTensor:

@@ -56,7 +56,7 @@ class ActivationCalibration:
             raise DataError(f"{data.name} has {len(data.train)} training images; too few to calibrate on")
         self._runtime = OnnxRuntime(model)
         self._histograms = activation_histograms(model, self.batches())
-        self._wanted = self._outputs(self._runtime.run, "run packed network", self._unseen)
+        self._wanted = self._outputs(self._runtime.first, "run packed network", self._unseen)
 
     def batches(self) -> Iterator[Floats]:
         """The images that ranges are made from, normalized as the network wants them."""

@@ -13,6 +13,7 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
 from sepnet.integer.lower import lower
 from sepnet.integer.reference import run_floats
+from sepnet.packing.ports import one_float_input
 from sepnet.runtimes.activation_ranges import activation_ranges
 
 __all__ = ["Integer"]
@@ -30,6 +31,7 @@ class Integer(Runtime):
     ) -> None:
         if images is None:
             raise UsageError(f"the runtime {self.name} makes its scales by calibration images, and found none")
+        self.inputs, self.outputs = one_float_input(model, self.name)
         batches = list(images)
         shape = None if model.header.input else batches[0].shape[1:]
         self.model = lower(model, activation_ranges(model, batches), shape)
@@ -40,7 +42,7 @@ class Integer(Runtime):
     ) -> Self:
         return cls(model, threads, images)
 
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         expected = self.model.values[self.model.input].shape
         if batch.shape[1:] != expected:
             raise DataError(

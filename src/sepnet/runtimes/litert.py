@@ -12,6 +12,7 @@ from sepnet.converters.quiet import quiet
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
+from sepnet.packing.ports import one_float_input
 
 __all__ = ["LiteRt", "TfliteFile"]
 
@@ -70,6 +71,7 @@ class LiteRt(Runtime):
     )
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
+        self.inputs, self.outputs = one_float_input(model, self.name)
         try:
             from sepnet.converters.litert import convert, require
         except ImportError as error:
@@ -84,5 +86,5 @@ class LiteRt(Runtime):
     def of_file(cls, path: Path, threads: int | None = None) -> Run:
         return TfliteFile(path.read_bytes(), threads).run
 
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._file.run(batch)

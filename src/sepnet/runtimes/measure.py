@@ -23,7 +23,7 @@ def score_runtime(
     runtime: Runtime, data: Dataset, wanted: InputSpec | None = None, progress: Progress = silent
 ) -> Score:
     """Score on the test split, images normalized as `wanted` says (by default as the data set says)."""
-    return score_function(runtime.run, data, wanted, progress)
+    return score_function(runtime.first, data, wanted, progress)
 
 
 def score_function(
@@ -48,6 +48,6 @@ def milliseconds_an_image(runtime: Runtime, data: Dataset, runs: int = 100) -> f
     times = []
     for _ in range(runs + 10):
         started = time.perf_counter()
-        runtime.run(batch)
+        runtime.first(batch)
         times.append(time.perf_counter() - started)
     return 1000 * float(np.median(times[10:]))

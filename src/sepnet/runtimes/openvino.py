@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
+from sepnet.packing.ports import one_float_input
 from sepnet.packing.restore import onnx_model
 
 __all__ = ["OpenVino"]
@@ -24,13 +25,14 @@ class OpenVino(Runtime):
     gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
+        self.inputs, self.outputs = one_float_input(model, self.name)
         self._run = _compiled(onnx_model(model), "the packed file's graph", threads)
 
     @classmethod
     def of_file(cls, path: Path, threads: int | None = None) -> Run:
         return _compiled(str(path), path.name, threads)
 
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._run(batch)
 
 

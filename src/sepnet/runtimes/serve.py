@@ -60,7 +60,7 @@ def _load_packed(path: Path, name: str, threads: int, images: npt.NDArray[np.flo
 
     runtime = RUNTIMES[name]
     started = time.perf_counter()
-    return runtime.calibrated(PackedModel.read(path, UNLIMITED), [np.array(images)], threads).run, started
+    return runtime.calibrated(PackedModel.read(path, UNLIMITED), [np.array(images)], threads).first, started
 
 
 def _load_library(path: Path, *_: object) -> tuple[Run, float]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sepnet.core.errors import DataError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
+from sepnet.packing.ports import one_float_input
 
 try:
     import torch
@@ -31,11 +32,12 @@ class TorchRuntime(Runtime):
     gains: ClassVar[str] = "fewer channels or layers; not by pruned weights, few bits or sign patterns"
 
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
+        self.inputs, self.outputs = one_float_input(model, self.name)
         self._graph = TorchGraph(model)
         if threads is not None:
             torch.set_num_threads(threads)
 
-    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
             outputs = self._graph(torch.from_numpy(np.ascontiguousarray(batch, np.float32)))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:

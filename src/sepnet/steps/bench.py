@@ -87,7 +87,7 @@ def bench(
             worker = stack.enter_context(Worker(path, entrant.runtime, folder / "images.npy", threads))
             lanes.append(_Lane(entrant, worker, compile_ms))
         _measure(lanes, sorted(set(batches)), seconds, progress)
-        expected = RUNTIMES[REFERENCE](model, threads).run(images)
+        expected = RUNTIMES[REFERENCE](model, threads).first(images)
         for lane in lanes:
             lane.compare(expected)
         rows = [lane.row(batch) for lane in lanes for batch in sorted(set(batches))]

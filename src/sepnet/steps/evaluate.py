@@ -20,7 +20,7 @@ def evaluate(model: PackedModel, data: Dataset, runtime: str = REFERENCE, progre
     Images are normalized as the file says; a runtime that calibrates sees the first 256 training images.  Raises `DataError` when the data set does not fit the network.
     """
     engine = ready(model, runtime, data)
-    outputs = engine.run(data.batch(data.test.images[:1])).shape
+    outputs = engine.first(data.batch(data.test.images[:1])).shape
     if outputs != (1, len(data.classes)):
         raise DataError(
             f"the packed network gives outputs of shape {list(outputs)} for one image; {data.name} has {len(data.classes)} classes"

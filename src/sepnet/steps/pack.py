@@ -18,9 +18,11 @@ from sepnet.core.dataset import Dataset
 from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.core.limits import Limits
+from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import described
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
@@ -28,12 +30,12 @@ from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
-from sepnet.runtimes.probe import Probe
+from sepnet.runtimes.session import Session
+from sepnet.runtimes.side_by_side import side_by_side
 
 __all__ = ["pack_onnx"]
 
 Floats = npt.NDArray[np.float32]
-CHECKED = 8
 DEFAULTS = PackOptions()
 QUICK = ("dense_ans", "dense")
 """Codecs to try files with; the last one may take any."""
@@ -50,7 +52,7 @@ def pack_onnx(
     What is no weight and no bias of a layer is kept in binary16; batch normalization is folded where it can be.
 
     Args:
-        path: an `.onnx` file of a float network with one input.
+        path: an `.onnx` file of a float network; calibrated, it has one input of floats.
         options: with `bits` 2 to 8 weights have one step a filter; with "auto" one step a layer, as coarse as the budget
             allows, and the codes that an entropy coder writes in few bits.
         calibrate: images by which errors are weighed; None looks at the weights alone.
@@ -72,6 +74,10 @@ def pack_onnx(
         coded = _by_weights_alone(source, bits or 8, progress)
         packed = _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
         return _done(path, source, packed, options.limits)
+    if not source.takes_images:
+        raise NetworkError(
+            f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
+        )
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
     work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
@@ -147,10 +153,16 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
             )
         )
     before = sum(os.path.getsize(file) for file in onnx_files(path))
-    probe = Probe(onnx_model(again))
-    if not source.input_shape:
-        return PackReport(packed, tuple(rows), before)
-    batch = np.random.default_rng(0).standard_normal((source.batch or CHECKED, *source.input_shape)).astype(np.float32)
-    wanted, found = Probe(path).run(batch)[0], probe.run(batch)[0]
-    difference, largest = float(np.abs(found - wanted).max()), float(np.abs(wanted).max())
-    return PackReport(packed, tuple(rows), before, len(batch), difference, largest)
+    packed_session = Session(onnx_model(again))
+    done = side_by_side(Session(path), packed_session, source.inputs)
+    first = done.rows[0] if done.rows else OutputRow("")
+    return PackReport(
+        packed,
+        tuple(rows),
+        before,
+        done.examples,
+        first.difference,
+        first.largest,
+        outputs=done.rows,
+        reason=done.reason,
+    )

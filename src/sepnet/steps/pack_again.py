@@ -40,7 +40,7 @@ def pack_again(
     )
     encoded = encode_tensors([dataclasses.replace(each, codec="auto") for each in tensors], tuple(codecs))
     header = msgspec.structs.replace(model.header, tensors=tuple(entry for entry, _ in encoded))
-    packed = PackedModel.of(header, model.graph, [payload for _, payload in encoded])
+    packed = PackedModel.of(header, model.graph, [payload for _, payload in encoded], minor=model.minor)
     names_used(model.graph)
     rows = []
     again = coded_tensors(PackedModel.from_bytes(packed.to_bytes(limits=options.limits), options.limits))

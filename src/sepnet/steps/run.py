@@ -61,7 +61,7 @@ def run(
         )
     shape = (wanted.shape[0], wanted.shape[1], wanted.shape[2])
     pixels = np.stack([read_image(path, shape) for path in images])
-    logits = engine.run(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
+    logits = engine.first(normalize(pixels, wanted.mean, wanted.std)).astype(np.float64)
     names = model.header.classes or tuple(map(str, range(logits.shape[-1] if logits.ndim else 0)))
     if logits.shape != (len(images), len(names)) or not np.isfinite(logits).all():
         raise FormatError(

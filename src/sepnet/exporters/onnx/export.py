@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError, UsageError, brief
-from sepnet.core.exporter import Exporter, ExportReport, Material, MethodRow, WeightsRow
+from sepnet.core.exporter import Check, Exporter, ExportReport, Material, MethodRow, WeightsRow
 from sepnet.core.files import replacing
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import fitted
 from sepnet.exporters.comparison import compare
 from sepnet.exporters.onnx.integer_choice import Kinds, Weights, WeightsChoice
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
@@ -23,6 +24,8 @@ from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.activation_ranges import Method, Range
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
+from sepnet.runtimes.session import Session
+from sepnet.runtimes.side_by_side import side_by_side
 
 __all__ = ["Onnx"]
 
@@ -73,10 +76,9 @@ class Onnx(Exporter, frozen=True):
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
-            probe = Probe(os.fspath(temporary))
-            check = compare(model, runtime, lambda batch: probe.run(batch)[0], network.batch, material)
-        if check is None:
-            remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
+            check, reason = _compared(model, runtime, Session(temporary), network.batch, material)
+        if reason:
+            remarks.append(f"outputs not compared: {reason}")
         warnings = tuple(map(_warning, (row for row in weights if row.chosen and row.loses(HARM))))
         return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)), weights, warnings)
 
@@ -105,6 +107,25 @@ def _warning(row: WeightsRow) -> str:
         f"{row.weights} weights: on processors without VNNI, sums of two products saturate at 16 bits and the outputs' signal to noise "
         f"falls from {row.floats_db:.1f} to {row.saturating_db:.1f} dB; --weights auto or uint8 avoids that"
     )
+
+
+def _compared(
+    model: PackedModel, runtime: OnnxRuntime, written: Session, batch: int, material: Material
+) -> tuple[Check | None, str]:
+    """The first output on images, all of them on random inputs; and why some were not compared."""
+    name = written.outputs[0].name
+
+    def run(images: Floats) -> Floats:
+        return np.asarray(written.run(fitted(images, written.inputs), [name])[name], np.float32)
+
+    check = compare(model, runtime, run, batch, material)
+    if check is not None and len(runtime.outputs) == 1:
+        return check, ""
+    done = side_by_side(runtime.session, written, runtime.inputs)
+    if check is None and done.examples:
+        first = done.rows[0]
+        check = Check(done.examples, "random inputs", first.difference or 0.0, first.largest or 0.0)
+    return check and replace(check, outputs=done.rows), done.reason
 
 
 def _checked(data: bytes) -> str:

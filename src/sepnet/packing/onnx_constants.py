@@ -1,0 +1,85 @@
+"""Constants of an ONNX graph, however exporters write them, made initializers of the whole graph, so that weights are found in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sepnet.packing.fold import graphs, rename
+
+__all__ = ["constants_to_initializers", "float_types"]
+
+
+def constants_to_initializers(proto: Any) -> None:
+    """Turn Constant nodes into initializers, those of floats inside If, Loop and Scan too; old files list weights as inputs, which goes."""
+    graph = proto.graph
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        if (tensor := _tensor(node)) is not None:
+            graph.initializer.append(tensor)
+            graph.node.remove(node)
+    _lift_inner(graph)
+    own = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in own]
+    del graph.input[:]
+    graph.input.extend(inputs)
+
+
+def float_types() -> tuple[int, ...]:
+    """Numbers of the ONNX element types of floats."""
+    import onnx
+
+    kinds = onnx.TensorProto
+    return kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE
+
+
+def _tensor(node: Any) -> Any | None:
+    """What a Constant node gives; None for text and sparse numbers."""
+    import onnx
+
+    kinds = onnx.TensorProto
+    types = {"value_float": kinds.FLOAT, "value_floats": kinds.FLOAT}
+    types |= {"value_int": kinds.INT64, "value_ints": kinds.INT64}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.name == "value":
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
+            return tensor
+        if attribute.name in types:
+            several = attribute.name.endswith("s")
+            return onnx.helper.make_tensor(
+                node.output[0], types[attribute.name], [len(value)] if several else [], value if several else [value]
+            )
+    return None
+
+
+def _lift_inner(graph: Any) -> None:
+    """Float tensors of two and more dimensions inside nodes become initializers outside, each of a name of its own."""
+    taken = {value.name for part in graphs(graph) for value in (*part.input, *part.initializer)}
+    taken |= {name for part in graphs(graph) for node in part.node for name in (*node.input, *node.output)}
+    for part in list(graphs(graph))[1:]:
+        given = {value.name for value in part.output}
+        found = [tensor for tensor in part.initializer if _is_weight(tensor) and tensor.name not in given]
+        for tensor in found:
+            _move(tensor, graph, part, taken)
+            part.initializer.remove(tensor)
+        for node in [node for node in part.node if node.op_type == "Constant" and node.output[0] not in given]:
+            tensor = _tensor(node)
+            if tensor is not None and _is_weight(tensor):
+                _move(tensor, graph, part, taken)
+                part.node.remove(node)
+
+
+def _is_weight(tensor: Any) -> bool:
+    return tensor.data_type in float_types() and len(tensor.dims) > 1 and all(tensor.dims)
+
+
+def _move(tensor: Any, graph: Any, part: Any, taken: set[str]) -> None:
+    copy = graph.initializer.add()
+    copy.CopyFrom(tensor)
+    at = 0
+    while (name := f"{tensor.name}:{at}") in taken:
+        at += 1
+    taken.add(name)
+    copy.name = name
+    rename(part, {tensor.name: name})
