@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sepnet.core.exporter import ExportReport
     from sepnet.core.pack_report import PackReport
     from sepnet.core.rewrite import RewriteRow
-    from sepnet.steps.compress import StageRow
+    from sepnet.core.stage_row import StageRow
     from sepnet.steps.info import FileReport
 
 __all__ = ["PackedModel", "compress", "inspect", "pack", "read", "rewrite"]
@@ -210,6 +210,7 @@ def compress(
         progress, on_row: callbacks.
     """
     require_torch("sepnet.compress")
+    from sepnet.core.observer import Callbacks
     from sepnet.steps.compress import compress as step
     from sepnet.steps.inspect import inspect as inspect_step
 
@@ -217,7 +218,8 @@ def compress(
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     plan = load_recipe(recipe)
-    done = step(model, plan, loaded, report, epochs, seed, progress=progress, on_row=on_row, best=best, limits=limits)
+    watching = Callbacks(tick=progress, row=on_row)
+    done = step(model, plan, loaded, report, epochs=epochs, seed=seed, observer=watching, best=best, limits=limits)
     return _with_verbs(done.packed, done.rows, done.rewrites)
 
 

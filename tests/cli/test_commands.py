@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 import sepnet
 from sepnet.cli import terminal
 from sepnet.core.errors import OutputError
+from sepnet.core.stage_row import StageRow
 from sepnet.datasets import DATASETS
 from sepnet.networks import build
 from sepnet.steps import report as report_step
-from sepnet.steps.compress import StageRow
 
 COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack", "export"]
 SCORE = {"n", "top1", "top5", "loss"}

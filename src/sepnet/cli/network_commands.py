@@ -98,7 +98,7 @@ def train(
     loaded = read_dataset(data, data_dir)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         trained = step(
-            model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device, lines.setup
+            model, loaded, options, epochs=epochs, seed=seed, checkpoint=checkpoint, observer=lines, device=device
         )
         lines.score(trained.score)
     if not is_first():
@@ -177,7 +177,7 @@ def compress(
     """Compress a trained network as a recipe says, fine-tune it, and pack it into one small file."""
     from sepnet.cli import terminal
     from sepnet.cli.dataset_input import read_dataset
-    from sepnet.cli.log import TrainingLog, check_log
+    from sepnet.cli.log import CompressingLog, check_log
     from sepnet.cli.packed_input import note_limits
 
     require_torch("sepnet compress")
@@ -219,35 +219,28 @@ def compress(
         packed.write(output, wrapping, limits=limits)
         return PackedModel.read(output, limits)
 
-    def keep_stage(name: str, packed: PackedModel) -> None:
-        if stages and is_first():
-            stages.mkdir(exist_ok=True)
-            packed.write(stage_files[name], limits=limits)
-
     checkpoint = Checkpoint(output, run, resume, restart)
     use_threads(threads)
     loaded = read_dataset(data, data_dir)
     network = inspect_step(model, loaded.input_shape, net)
-    with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
+    with (
+        terminal.Progress() as progress,
+        CompressingLog(log, progress, checkpoint.state is not None, files=stage_files, limits=limits) as lines,
+    ):
         done = step(
             model,
             plan,
             loaded,
             network,
-            epochs,
-            seed,
-            checkpoint,
-            progress.tick,
-            lines.epoch,
-            lines.row,
-            keep,
-            device,
-            lines.choice,
-            keep_stage,
-            guide,
-            best,
-            limits,
-            lines.setup,
+            epochs=epochs,
+            seed=seed,
+            checkpoint=checkpoint,
+            observer=lines,
+            keep=keep,
+            device=device,
+            teacher=guide,
+            best=best,
+            limits=limits,
         )
     if not is_first():
         return
