@@ -58,7 +58,7 @@ def packed(model: nn.Module, data: Dataset) -> PackedModel:
     under.start_rest()
     about = PackInput("benchmark", report.params, InputSpec(data.input_shape, data.mean, data.std))
     graph = export_graph(model, data.input_shape)
-    return pack(about, graph, under.state(), under.coded(), under.code_anew, ("dense",))
+    return pack(about, graph, under.state(), under.coded(), code=under.code_anew, codecs=("dense",))
 
 
 def latencies(runtimes: list[OnnxRuntime], image: np.ndarray) -> list[list[float]]:

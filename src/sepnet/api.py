@@ -130,6 +130,7 @@ class PackedModel(packed_model.PackedModel):
         self,
         path: str | PathLike[str],
         to: str,
+        *,
         calibrate: Dataset | str | None = None,
         test: Dataset | str | None = None,
         images: int = 256,
@@ -258,14 +259,24 @@ def pack(
         SepnetError: the budget cannot be met.
     """
     check_seed(seed)
-    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best, limits)
-    return _with_verbs(pack_report(path, options, calibrate, images, seed, data_dir, progress).packed)
+    options = PackOptions(
+        bits,
+        calibrated=calibrate is not None,
+        max_divergence=max_divergence,
+        target_bytes=target_bytes,
+        best=best,
+        limits=limits,
+    )
+    return _with_verbs(
+        pack_report(path, options, calibrate, images=images, seed=seed, data_dir=data_dir, progress=progress).packed
+    )
 
 
 def pack_report(
     path: str | PathLike[str],
     options: PackOptions,
     calibrate: Dataset | str | None,
+    *,
     images: int,
     seed: int,
     data_dir: Path | None,

@@ -207,7 +207,7 @@ def test_what_fails_at_the_end_can_be_resumed(
     places = ("--epochs", 2, "--log", log, "--report", tmp_path / "r.html", "--stages", stages)
     command = (*compress(weights, recipe, output), *places)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OutputError("cannot write r.html: No space left on device")
 
     with monkeypatch.context() as patched:

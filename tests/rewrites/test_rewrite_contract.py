@@ -151,7 +151,9 @@ def test_a_rewritten_network_packs_and_reads_back() -> None:
     network = ParametrizedNetwork(model, plan)
     network.start_rest()
     about = PackInput("test", report.params, InputSpec(shape))
-    made = pack(about, export_graph(model, shape), network.state(), network.coded(), network.code_anew, ("dense",))
+    made = pack(
+        about, export_graph(model, shape), network.state(), network.coded(), code=network.code_anew, codecs=("dense",)
+    )
     file = PackedModel.from_bytes(made.to_bytes())
     x = torch.randn(6, *shape)
     with torch.no_grad():

@@ -154,6 +154,7 @@ def detail_of(
     operator: Operator,
     stored: Stored | None,
     model: IntegerModel,
+    *,
     plan: MemoryPlan,
     pool: Pool,
     numbers: dict[str, int],
@@ -161,7 +162,11 @@ def detail_of(
     """The details of operator number `at`; `numbers` are those of the maps."""
     if isinstance(operator, Conv):
         assert stored is not None
-        return "struct conv", _conv(operator, stored, model, plan.rows[operator.source], plan.scratch[at], pool), ""
+        return (
+            "struct conv",
+            _conv(operator, stored, model, rows=plan.rows[operator.source], scratch=plan.scratch[at], pool=pool),
+            "",
+        )
     if isinstance(operator, MaxPool):
         rule = "{0, 0, 0, 0, 0, 0, 0, 0}"
         return "struct pool", f"{{{rule}, 0, {_window(operator)}}}", ""
@@ -218,7 +223,7 @@ def _rule(rule: Requantize, pool: Pool) -> str:
     return f"{{{multipliers}, {offsets}, {size}, {rule.offset_shift}, {rule.shift}, {long}, {rule.low}, {rule.high}}}"
 
 
-def _conv(conv: Conv, stored: Stored, model: IntegerModel, rows: int, scratch: int, pool: Pool) -> str:
+def _conv(conv: Conv, stored: Stored, model: IntegerModel, *, rows: int, scratch: int, pool: Pool) -> str:
     sides = (*conv.weight.shape[2:], conv.strides[1], conv.pads[1], *conv.dilations)
     small = ", ".join(str(_small(side, conv)) for side in sides[:3])
     down, right = (_small(side, conv) for side in conv.dilations)

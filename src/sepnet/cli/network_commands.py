@@ -44,6 +44,7 @@ __all__ = ["compress", "train"]
 @command("sepnet train lenet5 --data digits --epochs 5 -o lenet5.safetensors")
 def train(
     net: Net,
+    *,
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the weights go (safetensors).")],
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", parser=integer(1), help="Epochs.")] = 20,
@@ -115,6 +116,7 @@ def train(
 @command("sepnet compress lenet5 --weights lenet5.safetensors --data digits --recipe lenet5-digits -o lenet5.sepnet")
 def compress(
     net: Net,
+    *,
     data: Data,
     recipe: Annotated[
         str,
@@ -245,7 +247,9 @@ def compress(
     if not is_first():
         return
     if report:
-        write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites, done.epochs)
+        write_report(
+            report, plan, done.rows, info_step(done.packed), data=data, rewrites=done.rewrites, epochs=done.epochs
+        )
     checkpoint.remove()  # not before all files are written
     if as_json:
         terminal.print_json(terminal.compress_json(output, done))

@@ -162,7 +162,7 @@ class CodedTensor:
 
 
 def float_codes(
-    name: str, numbers: npt.NDArray[Any], dtype: str, schemes: tuple[str, ...], codec: str = "auto"
+    name: str, numbers: npt.NDArray[Any], dtype: str, schemes: tuple[str, ...], *, codec: str = "auto"
 ) -> CodedTensor:
     """A coded tensor that keeps floats; minus zero becomes zero, so that code 0 is the only zero.
 

@@ -151,7 +151,7 @@ class Watch(TorchDispatchMode):
         owners = [self._owners.get(key) for key in keys]
         constant = bool(owners) and all(owner is not None for owner in owners)
         if any(owners):
-            self._read(func, args, output, owners, constant)
+            self._read(func, args, output, owners, constant=constant)
         elif inputs:
             self._activations(func, args, output)
         for tensor in made:
@@ -163,7 +163,7 @@ class Watch(TorchDispatchMode):
                 self._memory.born(tensor)
         return output
 
-    def _read(self, func: Any, args: Any, output: Any, owners: list[Owners | None], constant: bool) -> None:
+    def _read(self, func: Any, args: Any, output: Any, owners: list[Owners | None], *, constant: bool) -> None:
         """An operator reads weights."""
         paths = [self._owner(owner) for owner in owners if owner]
         self.seen.used.update(paths)

@@ -87,7 +87,9 @@ def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> 
     if isinstance(operator, Conv):
         return requantized(operator.requantize, _convolved(operator, source, zero))
     if isinstance(operator, MaxPool):
-        return np.asarray(_windows(source, operator.kernel, operator.strides, operator.pads, 0).max(axis=(4, 5)))
+        return np.asarray(
+            _windows(source, operator.kernel, strides=operator.strides, pads=operator.pads, fill=0).max(axis=(4, 5))
+        )
     if isinstance(operator, AveragePool):
         return _averaged(operator, source)
     if isinstance(operator, ResponseNorm):
@@ -122,7 +124,15 @@ def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
     filters, channels, *kernel = conv.weight.shape
     low, high = sum_bounds(conv.weight)
     exact = np.float32 if int((high - low).max(initial=0)) < 1 << 24 else np.float64
-    windows = _windows(source, (kernel[0], kernel[1]), conv.strides, conv.pads, zero, conv.dilations, exact)
+    windows = _windows(
+        source,
+        (kernel[0], kernel[1]),
+        strides=conv.strides,
+        pads=conv.pads,
+        fill=zero,
+        dilations=conv.dilations,
+        dtype=exact,
+    )
     count, _, high, wide = windows.shape[:4]
     size, each = kernel[0] * kernel[1], filters // conv.groups
     rows = windows.reshape(count, conv.groups, channels, high, wide, size).transpose(1, 0, 3, 4, 2, 5)
@@ -135,6 +145,7 @@ def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
 def _windows(
     source: Integers,
     kernel: tuple[int, int],
+    *,
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
     fill: int,
@@ -158,9 +169,9 @@ def _response(norm: ResponseNorm, source: Integers) -> Integers:
 
 
 def _averaged(pool: AveragePool, source: Integers) -> Integers:
-    total = _windows(source, pool.kernel, pool.strides, pool.pads, 0).sum(axis=(4, 5), dtype=np.int64)
+    total = _windows(source, pool.kernel, strides=pool.strides, pads=pool.pads, fill=0).sum(axis=(4, 5), dtype=np.int64)
     ones = np.ones((1, 1, *source.shape[2:]), np.int64)
-    counts = _windows(ones, pool.kernel, pool.strides, pool.pads, 0).sum(axis=(4, 5), dtype=np.int64)
+    counts = _windows(ones, pool.kernel, strides=pool.strides, pads=pool.pads, fill=0).sum(axis=(4, 5), dtype=np.int64)
     which = np.searchsorted(pool.counts, counts)
     rule = pool.requantize
     return _scaled(rule, total * rule.multipliers.astype(np.int64)[which], rule.offsets[which])

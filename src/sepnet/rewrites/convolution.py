@@ -19,7 +19,7 @@ def no_convolution(module: nn.Module, spatial: bool = True) -> str:
     return ""
 
 
-def convolution(like: nn.Conv2d, in_channels: int, out_channels: int, groups: int, bias: bool) -> nn.Conv2d:
+def convolution(like: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int, bias: bool) -> nn.Conv2d:
     """A convolution with the kernel size, stride, padding and dilation of `like`."""
     return nn.Conv2d(
         in_channels,

@@ -58,7 +58,7 @@ class DepthwiseSeparable(LayerRewrite, frozen=True):
             weight.transpose(1, 2).reshape(channels, filters, -1), full_matrices=False
         )
         root = values[:, :kept].sqrt()
-        depthwise = convolution(module, channels, channels * kept, channels, bias=False)
+        depthwise = convolution(module, channels, channels * kept, groups=channels, bias=False)
         put(depthwise.weight, root[:, :, None] * right[:, :kept])
         columns = (left[:, :, :kept] * root[:, None]).reshape(groups, channels // groups, filters, kept)
         beside = pointwise(module, channels * kept, groups)

@@ -64,7 +64,9 @@ class Group(LayerRewrite, frozen=True):
             weight = weight[:, order.to(weight.device)]
         blocks = [weight[at * rows : (at + 1) * rows, at * columns : (at + 1) * columns] for at in range(self.groups)]
         kept = torch.cat(blocks)
-        made = convolution(module, module.in_channels, module.out_channels, self.groups, module.bias is not None)
+        made = convolution(
+            module, module.in_channels, module.out_channels, groups=self.groups, bias=module.bias is not None
+        )
         put(made.weight, kept)
         if made.bias is not None and module.bias is not None:
             put(made.bias, module.bias)

@@ -61,7 +61,7 @@ class LowRank(LayerRewrite, frozen=True):
         energy = values.square()
         rank = self.rank or _least_rank(energy, self.energy or 1.0)
         root = values[:rank].sqrt()
-        first = convolution(module, module.in_channels, rank, 1, bias=False)
+        first = convolution(module, module.in_channels, rank, groups=1, bias=False)
         put(first.weight, root[:, None] * right[:rank])
         second = pointwise(module, rank)
         put(second.weight, left[:, :rank] * root)

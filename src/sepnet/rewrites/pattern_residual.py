@@ -60,7 +60,14 @@ class PatternResidual(LayerRewrite, frozen=True):
         assert isinstance(module, nn.Conv2d)
         groups = self.groups or module.groups
         block = PatternResidualBlock(
-            module.in_channels, module.out_channels, 1, 1, module.groups, groups, norm=False, activation=False
+            module.in_channels,
+            module.out_channels,
+            1,
+            stride=1,
+            groups=module.groups,
+            pointwise_groups=groups,
+            norm=False,
+            activation=False,
         )
         block.kxk = copy.deepcopy(module)
         block.pointwise = nn.Conv2d(

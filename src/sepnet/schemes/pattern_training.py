@@ -77,7 +77,7 @@ class StraightThroughPattern(nn.Module):
     frozen: torch.Tensor
 
     def __init__(
-        self, weight: torch.Tensor, scale: torch.Tensor, per: str, schedule: Schedule, choice: PatternChoice | None
+        self, weight: torch.Tensor, *, scale: torch.Tensor, per: str, schedule: Schedule, choice: PatternChoice | None
     ) -> None:
         super().__init__()
         self.per, self.schedule, self.choice = per, schedule, choice

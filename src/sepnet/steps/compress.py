@@ -292,7 +292,9 @@ class _Work:
             },
         )
         graph, coded = self._arranged("packed" if codecs is None else "")
-        return pack(about, graph, self.network.state(), coded, self.network.code_anew, codecs or choices(self.best))
+        return pack(
+            about, graph, self.network.state(), coded, code=self.network.code_anew, codecs=codecs or choices(self.best)
+        )
 
     def _arranged(self, stage: str) -> tuple[ExportedGraph, list[CodedTensor]]:
         return arrange(self.graph, self.network.coded(), self.recipe.units if stage == "packed" else "kept")

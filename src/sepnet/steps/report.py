@@ -29,6 +29,7 @@ def write_report(
     recipe: Recipe,
     rows: Sequence[StageRow],
     file: FileReport,
+    *,
     data: str,
     rewrites: Sequence[RewriteRow] = (),
     epochs: Sequence[EpochLog] = (),

@@ -100,16 +100,16 @@ def rewrite_layers(
         rule = make_rewrite(table, REWRITES, where)
         names = _matches(model, rule, where)
         if isinstance(rule.rewrite, LayerRewrite):
-            model, made = _each(model, rule.rewrite, names, data, where)
+            model, made = _each(model, rule.rewrite, names, data, where=where)
         else:
             assert isinstance(rule.rewrite, NetworkRewrite)
-            model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where)
+            model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where=where)
         rows += made
     return model, tuple(rows)
 
 
 def _each(
-    model: nn.Module, rewrite: LayerRewrite, names: Sequence[str], data: Dataset | None, where: str
+    model: nn.Module, rewrite: LayerRewrite, names: Sequence[str], data: Dataset | None, *, where: str
 ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
     """One layer after the other, in place."""
     rows = []
@@ -125,7 +125,7 @@ def _each(
 
 
 def _whole(
-    model: nn.Module, rewrite: NetworkRewrite, names: Sequence[str], shape: tuple[int, ...] | None, where: str
+    model: nn.Module, rewrite: NetworkRewrite, names: Sequence[str], shape: tuple[int, ...] | None, *, where: str
 ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
     """The layers together."""
     if shape is None:

@@ -74,7 +74,7 @@ class Onnx(Exporter, frozen=True):
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
             probe = Probe(os.fspath(temporary))
-            check = compare(model, runtime, lambda batch: probe.run(batch)[0], network.batch, material)
+            check = compare(model, runtime, lambda batch: probe.run(batch)[0], batch=network.batch, material=material)
         if check is None:
             remarks.append("outputs not compared: neither the file nor a data set says what shape its input has")
         warnings = tuple(map(_warning, (row for row in weights if row.chosen and row.loses(HARM))))
