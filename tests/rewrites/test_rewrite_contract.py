@@ -167,3 +167,9 @@ def test_a_rewritten_network_packs_and_reads_back() -> None:
     fresh.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in state_dict(file).items()})
     with torch.no_grad():
         np.testing.assert_allclose(fresh(x).numpy(), wanted, rtol=0, atol=room)
+
+
+@pytest.mark.parametrize("name", ["depthwise_separable", "group", "low_rank", "pattern_residual"])
+def test_a_layer_that_is_no_convolution_is_named(name: str) -> None:
+    with pytest.raises(NetworkError, match=r"found a Linear; expected a torch.nn.Conv2d"):
+        made_of({"rewrite": name, **OPTIONS[name][0]}).replace(nn.Linear(4, 4), None)

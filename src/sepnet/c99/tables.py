@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.c99.memory import MemoryPlan
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run
+from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run, store
 from sepnet.core.errors import NetworkError
 from sepnet.integer.model import (
     Add,
@@ -72,7 +72,7 @@ _TYPES = {1: "uint8_t", 2: "int16_t", 4: "int32_t"}
 def kernel_of(operator: Operator, stored: Stored | None) -> str:
     """The file of the kernel that makes an operator's rows; that of lanes is one for sums of 32 and of 64 bits."""
     if isinstance(operator, Conv):
-        assert stored is not None
+        stored = stored or store(operator)
         long = operator.requantize.long_sum and stored.kind != "lanes"
         return f"conv_{stored.kind}{'_long' if long else ''}"
     if isinstance(operator, AveragePool) and _count_bytes(operator) == 4:
@@ -161,10 +161,16 @@ def detail_of(
 ) -> Detail:
     """The details of operator number `at`; `numbers` are those of the maps."""
     if isinstance(operator, Conv):
-        assert stored is not None
         return (
             "struct conv",
-            _conv(operator, stored, model, rows=plan.rows[operator.source], scratch=plan.scratch[at], pool=pool),
+            _conv(
+                operator,
+                stored or store(operator),
+                model,
+                rows=plan.rows[operator.source],
+                scratch=plan.scratch[at],
+                pool=pool,
+            ),
             "",
         )
     if isinstance(operator, MaxPool):

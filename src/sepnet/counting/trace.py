@@ -81,8 +81,7 @@ def _run(
             return seen
         except Exception as problem:  # whatever the user's forward raises
             first = first or _misfit(problem, shapes, watch)
-    assert first is not None
-    raise first
+    raise first or NetworkError("found no input; expected a network with at least one")
 
 
 @contextlib.contextmanager

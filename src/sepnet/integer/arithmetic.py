@@ -63,8 +63,7 @@ def gemm(values: GraphValues, node: Node) -> None:
 
 def norm(values: GraphValues, node: Node) -> None:
     """BatchNormalization: a scale and a bias a channel."""
-    gamma, beta, mean, variance = (values.constant(node, at) for at in range(1, 5))
-    assert gamma is not None and beta is not None and mean is not None and variance is not None
+    gamma, beta, mean, variance = (values.given(node, at) for at in range(1, 5))
     scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.number("epsilon", 1e-5))
     _affine(values, node, values.map_of(node), scale=scale, bias=beta.astype(np.float64) - scale * mean)
 
@@ -96,11 +95,8 @@ def binary(values: GraphValues, node: Node) -> None:
     if isinstance(first, Ref) and isinstance(second, Ref):
         _combine(values, node, first, second)
         return
-    ref = values.ref(node, 0 if isinstance(first, Ref) else 1)
-    constant = second if isinstance(first, Ref) else first
-    assert isinstance(constant, np.ndarray)
-    numbers = constant.astype(np.float64)
-    reverse = ref is second
+    reverse = not isinstance(first, Ref)
+    ref, numbers = values.ref(node, int(reverse)), values.given(node, 1 - reverse).astype(np.float64)
     if numbers.size == 1:
         left = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}[node.op]
         number = float(numbers.ravel()[0])

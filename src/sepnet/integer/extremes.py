@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.errors import UsageError
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.model import (
     Add,
@@ -55,7 +56,10 @@ def following(model: IntegerModel, layer: int) -> npt.NDArray[np.uint8]:
         layer: number of its operator, a `Conv`.
     """
     conv = model.operators[layer]
-    assert isinstance(conv, Conv)
+    if not isinstance(conv, Conv):
+        raise UsageError(
+            f"operator {layer} is a {type(conv).__name__}; expected a Conv, of those that layers_to_follow lists"
+        )
     source = model.values[model.input]
     found = []
     low, high = sum_bounds(conv.weight)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import DataError
+from sepnet.core.errors import DataError, NetworkError
 from sepnet.graphs.windows import windows as windows_of
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.model import (
@@ -104,8 +104,9 @@ def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> 
         return source[:, channel, row, column][:, : sides[0], : sides[1], : sides[2]]
     if isinstance(operator, Pad):
         return np.pad(source, ((0, 0), *zip(operator.before, operator.after, strict=True)), constant_values=zero)
-    assert isinstance(operator, Gather)
-    return source[:, list(operator.order)]
+    if isinstance(operator, Gather):
+        return source[:, list(operator.order)]
+    raise NetworkError(f"operator {type(operator).__name__} has no reference that says what it computes")
 
 
 def requantized(rule: Requantize, total: Integers) -> Integers:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
-from sepnet.rewrites.convolution import convolution, no_convolution, pointwise, put, relative_error
+from sepnet.rewrites.convolution import as_convolution, convolution, no_convolution, pointwise, put, relative_error
 
 __all__ = ["DepthwiseSeparable"]
 
@@ -50,7 +50,7 @@ class DepthwiseSeparable(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """One SVD a channel."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         channels, groups, kept = module.in_channels, module.groups, self.multiplier
         filters = module.out_channels // groups
         weight = module.weight.detach().double().reshape(groups, filters, channels // groups, -1)

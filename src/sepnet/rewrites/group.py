@@ -9,7 +9,7 @@ from torch import nn
 
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
-from sepnet.rewrites.convolution import convolution, dense_weight, no_convolution, put, relative_error
+from sepnet.rewrites.convolution import as_convolution, convolution, dense_weight, no_convolution, put, relative_error
 
 __all__ = ["Group", "Reordered"]
 
@@ -54,7 +54,7 @@ class Group(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """The blocks, and what is left out."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         weight = dense_weight(module)
         rows, columns = module.out_channels // self.groups, module.in_channels // self.groups
         order = torch.arange(module.in_channels)

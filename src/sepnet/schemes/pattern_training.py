@@ -125,8 +125,7 @@ class StraightThroughPattern(nn.Module):
         return torch.where(weight.detach() > 0, 1.0, -1.0)
 
 
-def _recall(module: nn.Module, _: Any) -> None:
-    assert isinstance(module, StraightThroughPattern)
+def _recall(module: StraightThroughPattern, _: Any) -> None:
     module._recall()
 
 

@@ -101,9 +101,11 @@ def rewrite_layers(
         names = _matches(model, rule, where)
         if isinstance(rule.rewrite, LayerRewrite):
             model, made = _each(model, rule.rewrite, names, data, where=where)
-        else:
-            assert isinstance(rule.rewrite, NetworkRewrite)
+        elif isinstance(rule.rewrite, NetworkRewrite):
             model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where=where)
+        else:
+            kind = type(rule.rewrite).__name__
+            raise RecipeError(f"{where}: found a {kind}; expected a LayerRewrite or a NetworkRewrite")
         rows += made
     return model, tuple(rows)
 
