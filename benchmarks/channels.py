@@ -58,7 +58,7 @@ def packed(model: nn.Module, data: Dataset) -> PackedModel:
     under.start_rest()
     about = PackInput("benchmark", report.params, InputSpec(data.input_shape, data.mean, data.std))
     graph = export_graph(model, data.input_shape)
-    return pack(about, graph, under.state(), under.coded(), under.code_anew, ("dense",))
+    return pack(about, graph, under.state(), under.coded(), code=under.code_anew, codecs=("dense",))
 
 
 def latencies(runtimes: list[OnnxRuntime], image: np.ndarray) -> list[list[float]]:
@@ -117,7 +117,7 @@ def main() -> None:
         row["top1_norms_anew"] = score(with_norms(model, data), data, data.test).top1
         if epochs:
             started = time.perf_counter()
-            row["top1_fine_tuned"] = train(model, data, options, epochs).score.top1
+            row["top1_fine_tuned"] = train(model, data, options, epochs=epochs).score.top1
             row |= {"epochs": epochs, "training_seconds": time.perf_counter() - started}
         print(label, {key: value for key, value in row.items() if key.startswith("top1")}, flush=True)
         save("channels", f"python benchmarks/channels.py --epochs {epochs}", rows)

@@ -89,7 +89,7 @@ def rows(codes: IntArray) -> dict[str, Any]:
         found[f"{name} Python twin"] = row(
             part,
             lambda mixes=mixes, signed=signed: twin.write_codes(signed, 1, mixes),
-            lambda data, mixes=mixes: twin.read_codes(data, *part.shape, 1, mixes)[0],
+            lambda data, mixes=mixes: twin.read_codes(data, *part.shape, kernel=1, mixes=mixes)[0],
         )
     return found
 

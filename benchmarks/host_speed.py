@@ -59,7 +59,7 @@ def measure(name: str, model: PackedModel) -> dict[str, Any]:
     """One network in all runtimes."""
     found: dict[str, Any] = {"network": name}
     with tempfile.TemporaryDirectory() as folder:
-        rows = bench(model, ("c99",), AGAINST + tflite(model, folder), (1,), 1, SECONDS).rows
+        rows = bench(model, ("c99",), AGAINST + tflite(model, folder), batches=(1,), threads=1, seconds=SECONDS).rows
     for row in rows:
         found[row.entrant.runtime] = {
             "ms": round(row.ms, 4),

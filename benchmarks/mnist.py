@@ -35,7 +35,7 @@ THREADS = ("--threads", "1")
 def main(name: str, *only: str) -> None:
     """Train, compress (by the recipes in `only`, else by both), compare."""
     from sepnet.core.packed_model import PackedModel
-    from sepnet.steps.compress import StageRow
+    from sepnet.core.stage_row import StageRow
     from sepnet.steps.info import info
     from sepnet.steps.report import stage_chart
 

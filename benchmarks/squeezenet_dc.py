@@ -122,7 +122,7 @@ def packed_with(
         },
     )
     anew = lambda name, numbers: float_codes(name, numbers, "float16", ("keep",))  # noqa: E731 (nothing is folded)
-    return PackedModel.from_bytes(pack(about, graph, state, coded, anew, codecs).to_bytes())
+    return PackedModel.from_bytes(pack(about, graph, state, coded, code=anew, codecs=codecs).to_bytes())
 
 
 def differences(packed: PackedModel, state: State, coded: list[CodedTensor]) -> dict[str, dict[str, Any]]:

@@ -45,7 +45,7 @@ def prepared(options: TrainOptions, device: str, images: int) -> Fit:
     recipe = load_recipe("resnet-cifar10-pattern")
     network = ParametrizedNetwork(model, make_plan(recipe, sites(model, inspect(model, (3, 32, 32), "net")), SCHEMES))
     network.start(["pattern"])
-    return Fit(network.model, data, options, ROUNDS + 1, 0, "speed", device=device)
+    return Fit(network.model, data, options, epochs=ROUNDS + 1, stage="speed", device=device)
 
 
 def seconds_an_epoch(fit: Fit, images: int) -> list[tuple[float, float]]:
@@ -57,7 +57,7 @@ def seconds_an_epoch(fit: Fit, images: int) -> list[tuple[float, float]]:
         used.append(time.process_time())
         times.append((log.seconds * 50_000 / images, (used[-1] - used[-2]) * 50_000 / images))
 
-    fit.run(lambda _: None, after)
+    fit.run(after_epoch=after)
     return times[1:]
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 
 from sepnet.cli import terminal
+from sepnet.core.stage_row import StageRow
 from sepnet.datasets import load
-from sepnet.steps.compress import StageRow
 
 OUT = Path("demo")
 JOBS = {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sepnet.core.exporter import ExportReport
     from sepnet.core.pack_report import PackReport
     from sepnet.core.rewrite import RewriteRow
-    from sepnet.steps.compress import StageRow
+    from sepnet.core.stage_row import StageRow
     from sepnet.steps.info import FileReport
 
 __all__ = ["PackedModel", "compress", "inspect", "pack", "read", "rewrite"]
@@ -160,6 +160,7 @@ class PackedModel(packed_model.PackedModel):
         self,
         path: str | PathLike[str],
         to: str,
+        *,
         calibrate: Dataset | str | None = None,
         test: Dataset | str | None = None,
         images: int = 256,
@@ -240,6 +241,7 @@ def compress(
         progress, on_row: callbacks.
     """
     require_torch("sepnet.compress")
+    from sepnet.core.observer import Callbacks
     from sepnet.steps.compress import compress as step
     from sepnet.steps.inspect import inspect as inspect_step
 
@@ -247,7 +249,8 @@ def compress(
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     plan = load_recipe(recipe)
-    done = step(model, plan, loaded, report, epochs, seed, progress=progress, on_row=on_row, best=best, limits=limits)
+    watching = Callbacks(tick=progress, row=on_row)
+    done = step(model, plan, loaded, report, epochs=epochs, seed=seed, observer=watching, best=best, limits=limits)
     return _with_verbs(done.packed, done.rows, done.rewrites)
 
 
@@ -286,14 +289,24 @@ def pack(
         SepnetError: the budget cannot be met.
     """
     check_seed(seed)
-    options = PackOptions(bits, calibrate is not None, max_divergence, target_bytes, best, limits)
-    return _with_verbs(pack_report(path, options, calibrate, images, seed, data_dir, progress).packed)
+    options = PackOptions(
+        bits,
+        calibrated=calibrate is not None,
+        max_divergence=max_divergence,
+        target_bytes=target_bytes,
+        best=best,
+        limits=limits,
+    )
+    return _with_verbs(
+        pack_report(path, options, calibrate, images=images, seed=seed, data_dir=data_dir, progress=progress).packed
+    )
 
 
 def pack_report(
     path: str | PathLike[str],
     options: PackOptions,
     calibrate: Dataset | str | None,
+    *,
     images: int,
     seed: int,
     data_dir: Path | None,

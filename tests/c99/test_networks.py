@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -68,3 +72,32 @@ def test_a_normalization_by_negative_numbers_is_refused() -> None:
     x = net.node("LRN", net.conv("input", (8, 6, 3, 3)), size=3, bias=-1.0)
     with pytest.raises(NetworkError, match=r"operator LRN .* has no integer form here: size 3, .* bias -1"):
         trace(net.model(x))
+
+
+@pytest.mark.parametrize("op", ["Reshape", "Squeeze", "Unsqueeze", "BatchNormalization"])
+def test_an_operator_without_its_constants_is_refused(op: str) -> None:
+    net = Builder()
+    x = net.node(op, net.conv("input", (8, 6, 3, 3)))
+    with pytest.raises(NetworkError, match=rf"operator {op} .*: found no input 1; expected a constant"):
+        trace(net.model(x))
+
+
+def test_a_user_is_told_the_same_where_python_checks_no_asserts(tmp_path: Path) -> None:
+    net = Builder()
+    net.model(net.node("Squeeze", net.conv("input", (8, 6, 3, 3)))).write(tmp_path / "net.sepnet")
+    read = "import sys, sepnet; from sepnet.integer.trace import trace; trace(sepnet.read(sys.argv[1]))"
+    words = [sys.executable, "-O", "-c", read, str(tmp_path / "net.sepnet")]
+    ran = subprocess.run(words, capture_output=True, text=True)
+    assert "NetworkError: operator Squeeze (value 'output' after layer 'w0.weight')" in ran.stderr.splitlines()[-1]
+
+
+def test_axes_may_be_an_attribute_or_an_input() -> None:
+    """Up to opset 12 they were an attribute."""
+    sides = []
+    for way in ("input", "attribute"):
+        net = Builder()
+        mean = net.node("GlobalAveragePool", net.conv("input", (8, 6, 3, 3)))
+        axes: dict[str, Any] = {"axes": [2, 3]} if way == "attribute" else {}
+        x = net.node("Squeeze", mean, *([] if axes else [net.constant([2, 3])]), **axes)
+        sides.append(trace(net.model(net.node("Relu", x))).shapes)
+    assert list(sides[0].values()) == list(sides[1].values())

@@ -29,7 +29,7 @@ def test_near_and_within_32_bits(
     ratio, bias = np.array(ratios) * signs, np.array(biases)
     low, high = np.full(3, -bound), np.full(3, bound)
     zeros = np.full(3, zero * min(3, bound))
-    rule = requantize(ratio, zeros, bias, (low, high), TARGET)
+    rule = requantize(ratio, zeros, bias, bounds=(low, high), target=TARGET)
     sums = np.random.default_rng(0).integers(-bound, bound + 1, (50, 3, 1, 1))
     found = requantized(rule, sums)
     if not rule.long:
@@ -56,7 +56,7 @@ def test_every_step_fits_its_integers(
     ratio, bias = 1.7 ** np.array(powers, float), np.array(biases)
     ends = -np.full(3, bounds[0]), np.full(3, bounds[1])
     target = Value("y", (3, 1, 1), 0.1, 0 if wide else 7, wide)
-    rule = requantize(ratio, np.zeros(3, np.int64), bias, ends, target)
+    rule = requantize(ratio, np.zeros(3, np.int64), bias, bounds=ends, target=target)
     assert rule.long_sum == (max(bounds) >= 1 << 31) and rule.long >= rule.long_sum
     found = requantized(rule, np.array([ends[0], ends[1]])[..., None, None])[..., 0, 0]
     most = 1 << (63 if rule.long else 31)
@@ -78,14 +78,16 @@ def test_what_offsets_are_rounded_to_is_counted() -> None:
     """The largest sum and the offset make 2^31 - 1, before the offset is rounded; and an offset of 2^n - 1 is 2^31 times 2^k."""
     none, one = np.zeros(1, np.int64), np.ones(1)
     bias = np.array([300 - 0.5 - TARGET.zero - 2.0**-14])
-    rule = requantize(one, none, bias, (none, none + 130_772), TARGET)
+    rule = requantize(one, none, bias, bounds=(none, none + 130_772), target=TARGET)
     assert 130_772 * int(rule.multipliers[0]) + (int(rule.offsets[0]) << rule.offset_shift) < 1 << 31
     bias = np.array([1024 - 0.5 - TARGET.zero - 1e-8])
-    rule = requantize(one * 1e-12, none, bias, (none, none + (1 << 32)), TARGET)
+    rule = requantize(one * 1e-12, none, bias, bounds=(none, none + (1 << 32)), target=TARGET)
     assert rule.offsets[0] > 0
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
     one = np.ones(3)
     with pytest.raises(NetworkError, match="'y' are not finite"):
-        requantize(one * np.inf, one.astype(np.int64), one, (-one.astype(np.int64), one.astype(np.int64)), TARGET)
+        requantize(
+            one * np.inf, one.astype(np.int64), one, bounds=(-one.astype(np.int64), one.astype(np.int64)), target=TARGET
+        )

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 import sepnet
 from sepnet.cli import terminal
 from sepnet.core.errors import OutputError
+from sepnet.core.stage_row import StageRow
 from sepnet.datasets import DATASETS
 from sepnet.networks import build
 from sepnet.steps import report as report_step
-from sepnet.steps.compress import StageRow
 
 COMMANDS = ["inspect", "train", "compress", "info", "evaluate", "run", "unpack", "export"]
 SCORE = {"n", "top1", "top5", "loss"}
@@ -207,7 +207,7 @@ def test_what_fails_at_the_end_can_be_resumed(
     places = ("--epochs", 2, "--log", log, "--report", tmp_path / "r.html", "--stages", stages)
     command = (*compress(weights, recipe, output), *places)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OutputError("cannot write r.html: No space left on device")
 
     with monkeypatch.context() as patched:

@@ -183,7 +183,7 @@ def test_a_graph_that_refers_to_other_files_is_not_coded_anew(run: Any, tmp_path
 def test_a_network_too_large_is_not_trained(
     run: Any, compress: Any, weights: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: object) -> None:
+    def never(*_: object, **__: object) -> None:
         raise AssertionError("it was trained")
 
     monkeypatch.setattr("sepnet.training.fit.Fit.run", never)
@@ -219,10 +219,10 @@ def test_compress_decodes_what_it_writes_before_it_writes_it(
 
     whole = step.pack
 
-    def broken(*arguments: Any) -> PackedModel:
+    def broken(*arguments: Any, **options: Any) -> PackedModel:
         """Only the last file has a scale that is no number."""
-        made = whole(*arguments)
-        if len(arguments[-1]) <= len(step.PLAIN_CODECS):
+        made = whole(*arguments, **options)
+        if len(options["codecs"]) <= len(step.PLAIN_CODECS):
             return made
         at = next(at for at, entry in enumerate(made.header.tensors) if entry.bytes[0])
         payloads = [b"\0\x7e" + each[2:] if place == at else each for place, each in enumerate(made.payloads)]

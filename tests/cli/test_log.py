@@ -11,7 +11,7 @@ from sepnet.cli.log import TrainingLog, check_log
 from sepnet.cli.terminal import Progress
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import OutputError
-from sepnet.steps.compress import StageRow
+from sepnet.core.stage_row import StageRow
 
 
 def epoch(at: int, seconds: float = 1.0) -> EpochLog:

@@ -113,7 +113,7 @@ def test_by_calibration(run: Any, network: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(
     run: Any, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sepnet.quantizing.calibrated.choose_codes", interrupt)

@@ -47,7 +47,7 @@ def test_the_compiled_coder_and_its_twin_write_and_read_the_same(
     data = native.write_codes(codes, kernel, mixes)
     assert twin.write_codes(codes, kernel, mixes) == data
     for module in (native, twin):
-        again, whole = module.read_codes(data, rows, columns, kernel, mixes)
+        again, whole = module.read_codes(data, rows, columns, kernel=kernel, mixes=mixes)
         assert whole and again.dtype == np.int32
         np.testing.assert_array_equal(again, codes)
 
@@ -56,7 +56,7 @@ def test_the_compiled_coder_and_its_twin_write_and_read_the_same(
 @settings(max_examples=30, deadline=None)
 @given(data=st.binary(max_size=60), kernel=st.sampled_from([1, 9]), mixes=st.booleans())
 def test_both_read_the_same_from_any_bytes(data: bytes, kernel: int, mixes: bool) -> None:
-    ours, theirs = (module.read_codes(data, 4, 18, kernel, mixes) for module in (native, twin))
+    ours, theirs = (module.read_codes(data, 4, 18, kernel=kernel, mixes=mixes) for module in (native, twin))
     np.testing.assert_array_equal(ours[0], theirs[0])
     assert ours[1] == theirs[1]
 

@@ -66,14 +66,14 @@ def golden_tensors() -> list[CodedTensor]:
     small = np.float32([3e-6, -1.5e-6, 0.0, 1e-6, 2.25e-6])
     return [
         CodedTensor("conv.weight", (count(18) * 5 % 7 % 2).reshape(2, 1, 3, 3), "sign", ("pattern",), filters, codec="bitmap"),
-        float_codes("bn.bias", np.float32([0.25, -0.5]), "float16", ("keep",), "dense"),
-        float_codes("norm.weight", np.float32([1.5, -0.3]), "float16", ("keep",), "dense"),
+        float_codes("bn.bias", np.float32([0.25, -0.5]), "float16", ("keep",), codec="dense"),
+        float_codes("norm.weight", np.float32([1.5, -0.3]), "float16", ("keep",), codec="dense"),
         CodedTensor("norm.bias", np.array([100, -127]), "integer", ("linear",), Half.of(np.float32(1e-2)), codec="dense"),
         CodedTensor("deep.weight", deep, "integer", ("prune", "linear"), kernels, codec="dense_huffman"),
         CodedTensor("fc.weight", fc, "codebook", ("prune", "share"), Half.of(np.float32(2.0)), shared, codec="relative_index:3"),
-        float_codes("fc.bias", np.float32([0.1, -0.2, 1e3, 1e-10, 0.0]) * np.float32(1e-3), "float32", ("keep",), "dense"),
+        float_codes("fc.bias", np.float32([0.1, -0.2, 1e3, 1e-10, 0.0]) * np.float32(1e-3), "float32", ("keep",), codec="dense"),
         CodedTensor("mix.weight", mix, "integer", ("linear",), Half.of(np.float32(1e-6)), codec="dense_ans"),
-        float_codes("mix.bias", small, "float16", ("keep",), "bitmap"),
+        float_codes("mix.bias", small, "float16", ("keep",), codec="bitmap"),
         CodedTensor("order", np.array([4, 2, 0, 1, 3]), "int64", codec="dense"),
         *[CodedTensor(f"spare.{name}", spare, "integer", ("linear",), codec=name) for name in CODECS_OF_1_0],
         CodedTensor("spare.empty", np.zeros((0, 3), np.int64), "integer", ("linear",), codec="dense"),
@@ -111,7 +111,7 @@ def golden_model(preset: bool) -> PackedModel:
         aliases={"again.weight": "mix.weight", "bn2.weight": "bn.weight"},
         made={"sepnet": "0.1.0", "seed": 7, "top1": 0.5},
     )
-    return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded], preset)
+    return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded], preset=preset)
 
 
 def write() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per, scale_shape
+from sepnet.core.errors import FormatError
 from sepnet.packing.pack import encode_tensor, fold_scale
 from sepnet.packing.restore import TensorReader
 
@@ -136,3 +137,8 @@ def test_a_pruned_float_is_code_zero(dtype: str) -> None:
 )
 def test_bits(tensor: CodedTensor, bits: int) -> None:
     assert tensor.bits == bits
+
+
+def test_codes_of_a_codebook_that_is_not_there_are_refused() -> None:
+    with pytest.raises(FormatError, match=r"tensor 'w': found no codebook; values 'codebook' need one"):
+        CodedTensor("w", np.array([0]), "codebook").restore()

@@ -48,7 +48,7 @@ def test_module_names_that_are_none() -> None:
 
 def test_a_builtin_without_a_signature_is_called() -> None:
     assert signature_of(dict) is None
-    assert call(dict, {"a": 1}, parse("builtins:dict", "thing"), "thing", NetworkError) == {"a": 1}
+    assert call(dict, {"a": 1}, parse("builtins:dict", "thing"), noun="thing", error=NetworkError) == {"a": 1}
 
 
 def test_describe_without_text() -> None:

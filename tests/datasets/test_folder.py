@@ -312,7 +312,9 @@ def test_the_evaluation_transform(tmp_path: Path, size: tuple[int, int], resize:
         top, left = round((scaled[1] - crop) / 2), round((scaled[0] - crop) / 2)
         found = read_crop(tmp_path / "a.png", resize, crop, interpolation=name)
         assert np.array_equal(found, whole[:, top : top + crop, left : left + crop])
-        assert np.array_equal(read_crop((tmp_path / "a.png").read_bytes(), resize, crop, 3, name), found)
+        assert np.array_equal(
+            read_crop((tmp_path / "a.png").read_bytes(), resize, crop, channels=3, interpolation=name), found
+        )
     assert read_crop(tmp_path / "a.png", resize, crop, channels=1).shape == (1, crop, crop)
 
 

@@ -80,7 +80,7 @@ def test_the_packed_file_gives_the_same() -> None:
     network.start_rest()
     about = PackInput("test", report.params, InputSpec((3, 17, 16)))
     graph = export_graph(same, (3, 17, 16))
-    made = pack(about, graph, network.state(), network.coded(), network.code_anew, ("dense",))
+    made = pack(about, graph, network.state(), network.coded(), code=network.code_anew, codecs=("dense",))
     found = OnnxRuntime(PackedModel.from_bytes(made.to_bytes())).run(x.numpy())
     assert np.abs(found - wanted.numpy()).max() < 1e-4 * np.abs(wanted.numpy()).max()
 

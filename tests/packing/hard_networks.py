@@ -303,7 +303,7 @@ def packed(ready: Ready, recipe: Recipe, codecs: tuple[str, ...]) -> PackedModel
     network.start_rest()
     network.advance(list(SCHEMES), 1.0)
     about = PackInput("test", report.params, InputSpec(shape))
-    made = pack(about, graph, network.state(), network.coded(), network.code_anew, codecs)
+    made = pack(about, graph, network.state(), network.coded(), code=network.code_anew, codecs=codecs)
     return PackedModel.from_bytes(made.to_bytes())
 
 

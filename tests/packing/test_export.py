@@ -84,9 +84,9 @@ def test_codes_that_no_codec_can_write() -> None:
         encode_tensor(large)
     numbers = np.random.default_rng(0).normal(size=6000)
     with pytest.raises(RecipeError, match="codec 'dense_huffman' cannot write 'weight'"):
-        encode_tensor(float_codes("weight", numbers, "float32", ("keep",), "dense_huffman"))
+        encode_tensor(float_codes("weight", numbers, "float32", ("keep",), codec="dense_huffman"))
     with pytest.raises(SepnetError, match=r"unknown codec 'zip'.*choices: "):
-        encode_tensor(float_codes("weight", numbers, "float32", ("keep",), "zip"))
+        encode_tensor(float_codes("weight", numbers, "float32", ("keep",), codec="zip"))
 
 
 def test_a_negative_variance() -> None:
@@ -100,5 +100,5 @@ def test_a_negative_variance() -> None:
             graph,
             state,
             coded,
-            lambda name, numbers: float_codes(name, numbers, "float32", ("keep",)),
+            code=lambda name, numbers: float_codes(name, numbers, "float32", ("keep",)),
         )

@@ -75,7 +75,7 @@ def packed(graph: ExportedGraph, coded: list[CodedTensor]) -> PackedModel:
     params = sum(tensor.codes.size for tensor in coded)
     state = {tensor.name: np.asarray(tensor.restore(), np.float32) for tensor in coded}
     about = PackInput("net", params, InputSpec(SHAPE))
-    return pack(about, graph, state, coded, lambda name, numbers: float_codes(name, numbers, "float16", ("keep",)))
+    return pack(about, graph, state, coded, code=lambda name, numbers: float_codes(name, numbers, "float16", ("keep",)))
 
 
 def outputs(model: PackedModel) -> np.ndarray:

@@ -62,7 +62,7 @@ def correlated(columns: int, rows: int = 2000) -> np.ndarray:
 
 def layer_of(weight: np.ndarray, inputs: np.ndarray) -> CalibratedLayer:
     layer = Layer("w", "b", "x")
-    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], len(inputs))
+    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], images=len(inputs))
     state = {"w": weight, "b": np.zeros(len(weight), np.float32)}
     return CalibratedLayer.of(layer, state, moments)
 

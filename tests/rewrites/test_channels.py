@@ -327,7 +327,9 @@ def test_a_shrunk_network_packs_and_runs_without_its_class(name: str) -> None:
     )
     under.start_rest()
     about = PackInput("test", report.params, InputSpec(shape))
-    packed = pack(about, export_graph(made, shape), under.state(), under.coded(), under.code_anew, ("dense",))
+    packed = pack(
+        about, export_graph(made, shape), under.state(), under.coded(), code=under.code_anew, codecs=("dense",)
+    )
     file = PackedModel.from_bytes(packed.to_bytes())
     x = torch.randn(3, *shape)
     with torch.no_grad():

@@ -151,7 +151,9 @@ def test_a_rewritten_network_packs_and_reads_back() -> None:
     network = ParametrizedNetwork(model, plan)
     network.start_rest()
     about = PackInput("test", report.params, InputSpec(shape))
-    made = pack(about, export_graph(model, shape), network.state(), network.coded(), network.code_anew, ("dense",))
+    made = pack(
+        about, export_graph(model, shape), network.state(), network.coded(), code=network.code_anew, codecs=("dense",)
+    )
     file = PackedModel.from_bytes(made.to_bytes())
     x = torch.randn(6, *shape)
     with torch.no_grad():
@@ -165,3 +167,9 @@ def test_a_rewritten_network_packs_and_reads_back() -> None:
     fresh.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in state_dict(file).items()})
     with torch.no_grad():
         np.testing.assert_allclose(fresh(x).numpy(), wanted, rtol=0, atol=room)
+
+
+@pytest.mark.parametrize("name", ["depthwise_separable", "group", "low_rank", "pattern_residual"])
+def test_a_layer_that_is_no_convolution_is_named(name: str) -> None:
+    with pytest.raises(NetworkError, match=r"found a Linear; expected a torch.nn.Conv2d"):
+        made_of({"rewrite": name, **OPTIONS[name][0]}).replace(nn.Linear(4, 4), None)

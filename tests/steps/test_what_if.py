@@ -77,7 +77,9 @@ class Subject:
         about = PackInput(
             self.report.name, self.report.params, InputSpec(shape, (0.5,) * shape[0], (0.25,) * shape[0]), (), made
         )
-        self.packed[recipe.title] = pack(about, self.graph, network.state(), network.coded(), network.code_anew).bytes
+        self.packed[recipe.title] = pack(
+            about, self.graph, network.state(), network.coded(), code=network.code_anew
+        ).bytes
         return self.packed[recipe.title]
 
 

@@ -74,7 +74,7 @@ def network() -> Callable[..., nn.Module]:
 def trained(data: Dataset) -> nn.Module:
     """A trained network, at more than 95 %; not to be changed."""
     torch.manual_seed(0)
-    done = train(Net(), data, TrainOptions(lr=0.05, batch=16), 6)
+    done = train(Net(), data, TrainOptions(lr=0.05, batch=16), epochs=6)
     assert done.score.top1 > 0.95
     return done.model
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import OutputError, UsageError, WeightsError
+from sepnet.core.observer import Callbacks
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.recipe import Recipe, Rest, Rule, Stage
 from sepnet.core.train_options import TrainOptions
@@ -54,7 +55,9 @@ def test_training_goes_on_to_the_same_weights(
     options = TrainOptions(optimizer=optimizer, lr=0.01, batch=16, shift=1, warmup=1.5)
 
     def run(saved: Checkpoint | None, on_epoch: Callable[[Any], None] = lambda _: None) -> Trained:
-        return train(network(dropout=0.2), data, options, 4, 7, saved, on_epoch=on_epoch)
+        return train(
+            network(dropout=0.2), data, options, epochs=4, seed=7, checkpoint=saved, observer=Callbacks(epoch=on_epoch)
+        )
 
     whole = run(None)
     with pytest.raises(InterruptedRunError):
@@ -137,7 +140,8 @@ def run_compress(
     saved: Checkpoint | None = None,
     on_epoch: Callable[[Any], None] = lambda _: None,
 ) -> Compressed:
-    return compress(model, recipe, data, inspect(model, (1, 8, 8), "net"), None, 5, saved, on_epoch=on_epoch)
+    report = inspect(model, (1, 8, 8), "net")
+    return compress(model, recipe, data, report, seed=5, checkpoint=saved, observer=Callbacks(epoch=on_epoch))
 
 
 _whole: dict[str, Compressed] = {}
@@ -230,7 +234,7 @@ def test_a_checkpoint_without_what_the_run_needs(tmp_path: Path, data: Dataset, 
     for state in ({}, {"model": {"w": torch.ones(1)}, "fit": {"done": 1}}, {"model": 3, "fit": {}}):
         Checkpoint(tmp_path / "out.sepnet", RUN, restart=True).save(**state)
         with pytest.raises(UsageError, match="--restart"):
-            train(network(), data, TrainOptions(), 2, 0, checkpoint(tmp_path, resume=True))
+            train(network(), data, TrainOptions(), epochs=2, checkpoint=checkpoint(tmp_path, resume=True))
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:

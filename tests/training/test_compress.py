@@ -19,6 +19,7 @@ import sepnet
 from sepnet.core.choices import Tried
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.errors import NetworkError, RecipeError, SepnetError, UsageError, WeightsError
+from sepnet.core.observer import Callbacks
 from sepnet.core.recipe import Recipe, Rest, Rule, Stage
 from sepnet.core.score import Score
 from sepnet.steps.compress import compress as compress_step
@@ -277,7 +278,7 @@ def test_open_choices_are_settled_on_held_out_training_images(
     recipe = Recipe("t", name="r", rule=(Rule((table,), kinds=("conv kxk",)),), holdout=24)
     tried: list[Tried] = []
     report = sepnet.inspect(trained, (1, 8, 8), "net")
-    done = compress_step(trained, recipe, data, report, on_choice=tried.append)
+    done = compress_step(trained, recipe, data, report, observer=Callbacks(choice=tried.append))
     assert [choice.value for choice in tried] == [0.1] and set(tried[0].top1) == {"1e-06", "0.1"}
     assert all(top1 * 24 == pytest.approx(round(top1 * 24)) for top1 in tried[0].top1.values())
     assert tried[0].top1["0.1"] > tried[0].top1["1e-06"]

@@ -16,7 +16,8 @@ from torch.nn import functional
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import NetworkError
-from sepnet.core.progress import Tick, silent
+from sepnet.core.observer import Callbacks
+from sepnet.core.progress import Tick
 from sepnet.core.score import Score
 from sepnet.core.train_options import TrainOptions
 from sepnet.steps.evaluate_network import evaluate_network
@@ -46,7 +47,7 @@ def test_a_seed_decides_everything(data: Dataset, network: Make, optimizer: Any)
         torch.manual_seed(1234 + len(runs))  # whatever happened before must not matter
         torch.rand(len(runs))
         logs: list[EpochLog] = []
-        done = train(start, data, options, 2, seed, on_epoch=logs.append)
+        done = train(start, data, options, epochs=2, seed=seed, observer=Callbacks(epoch=logs.append))
         runs.append((state_bytes(done.model), done.score, [log.train_loss for log in logs]))
     assert runs[0] == runs[1]
     assert runs[0][0] != runs[2][0] and runs[0][2] != runs[2][2]
@@ -56,7 +57,7 @@ def test_a_seed_decides_everything(data: Dataset, network: Make, optimizer: Any)
 def test_logs_and_ticks(data: Dataset, network: Make) -> None:
     logs: list[EpochLog] = []
     ticks: list[Tick] = []
-    done = train(network(), data, OPTIONS, 3, progress=ticks.append, on_epoch=logs.append)
+    done = train(network(), data, OPTIONS, epochs=3, observer=Callbacks(tick=ticks.append, epoch=logs.append))
     assert isinstance(done, Trained) and isinstance(done.score, Score) and done.score.n == 60
     assert [(log.stage, log.epoch) for log in logs] == [("train", 1), ("train", 2), ("train", 3)]
     assert logs[-1].train_loss < logs[0].train_loss and all(log.seconds > 0 for log in logs)
@@ -91,7 +92,7 @@ def test_warmup_rises_in_a_line(schedule: Any, warmup: float) -> None:
 
 
 def test_weight_decay_shrinks_weights_only(data: Dataset, network: Make) -> None:
-    fit = Fit(network(), data, TrainOptions(weight_decay=0.5), 1, 0, "s")
+    fit = Fit(network(), data, TrainOptions(weight_decay=0.5), epochs=1, stage="s")
     decays = {id(p): group["weight_decay"] for group in fit.optimizer.param_groups for p in group["params"]}
     for name, parameter in fit.model.named_parameters():
         assert decays[id(parameter)] == (0.5 if name.endswith("weight") and not name.startswith("bn") else 0.0)
@@ -100,7 +101,7 @@ def test_weight_decay_shrinks_weights_only(data: Dataset, network: Make) -> None
 def loss_of(model: nn.Module, data: Dataset, options: TrainOptions, teacher: nn.Module | None = None) -> float:
     """The loss of the first epoch's only batch."""
     logs: list[EpochLog] = []
-    Fit(model, data, options, 1, 0, "s", teacher=teacher).run(silent, logs.append)
+    Fit(model, data, options, epochs=1, stage="s", teacher=teacher).run(after_epoch=logs.append)
     return logs[0].train_loss
 
 
@@ -134,7 +135,7 @@ def test_a_teacher_is_not_trained(data: Dataset, network: Make) -> None:
 @pytest.mark.parametrize("lr", [1e6, 1e18, 1e38])
 def test_divergence_gives_advice(data: Dataset, network: Make, lr: float) -> None:
     with pytest.raises(NetworkError, match=r"stage 'train', epoch \d+: .* became .*; a smaller lr than .* may help"):
-        train(network(), data, TrainOptions(lr=lr, batch=8, schedule="constant"), 30)
+        train(network(), data, TrainOptions(lr=lr, batch=8, schedule="constant"), epochs=30)
 
 
 @pytest.mark.parametrize("images, batch", [(17, 16), (5, 16), (2, 1000), (33, 8)])
@@ -147,7 +148,7 @@ def test_batch_norm_never_gets_a_single_last_image(data: Dataset, network: Make,
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.end(self.bn(self.fc(x.flatten(1))))  # type: ignore[no-any-return]
 
-    done = train(Deep(), shortened(data, images), TrainOptions(batch=batch), 2)
+    done = train(Deep(), shortened(data, images), TrainOptions(batch=batch), epochs=2)
     assert all(torch.isfinite(tensor).all() for tensor in done.model.state_dict().values())
 
 
@@ -155,11 +156,11 @@ def test_batches_too_small_for_the_network_are_an_error(data: Dataset) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
     for small, batch in ((data, 1), (shortened(data, 1), 16)):
         with pytest.raises(NetworkError, match="batch of 1 image"):
-            train(model, small, TrainOptions(batch=batch), 1)
+            train(model, small, TrainOptions(batch=batch), epochs=1)
 
 
 def test_a_single_image_trains_a_network_without_batch_norm(data: Dataset) -> None:
-    train(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), shortened(data, 1), TrainOptions(), 2)
+    train(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), shortened(data, 1), TrainOptions(), epochs=2)
 
 
 def test_nothing_to_train(data: Dataset, network: Make) -> None:
@@ -167,13 +168,13 @@ def test_nothing_to_train(data: Dataset, network: Make) -> None:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     with pytest.raises(NetworkError, match="no parameter that trains"):
-        train(model, data, OPTIONS, 1)
+        train(model, data, OPTIONS, epochs=1)
 
 
 def test_frozen_parameters_stay(data: Dataset, network: Make) -> None:
     model = network()
     model.stem.weight.requires_grad_(False)  # type: ignore[operator, union-attr]
-    done = train(model, data, OPTIONS, 1)
+    done = train(model, data, OPTIONS, epochs=1)
     assert torch.equal(done.model.stem.weight, model.stem.weight)  # type: ignore[union-attr, arg-type]
     assert not torch.equal(done.model.conv.weight, model.conv.weight)  # type: ignore[union-attr, arg-type]
 
@@ -207,7 +208,7 @@ def test_a_penalty_moves_the_weights_and_is_not_logged(data: Dataset, network: M
     for strength in (None, 0.0, 1.0):
         model, log = network(), []
         penalty = (lambda: None) if strength is None else (lambda: strength * model.fc1.weight.abs().sum() * 1e-3)  # noqa: B023
-        Fit(model, data, OPTIONS, 1, 0, "s", penalty=penalty).run(silent, log.append)
+        Fit(model, data, OPTIONS, epochs=1, stage="s", penalty=penalty).run(after_epoch=log.append)
         logs.append(log)
         weights.append(model.fc1.weight.detach().abs().sum().item())
     assert weights[0] == weights[1] > weights[2]

@@ -15,6 +15,7 @@ from torch import nn
 from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog, setups
 from sepnet.core.errors import NetworkError
+from sepnet.core.observer import Callbacks
 from sepnet.core.recipe import Recipe, Stage, load_recipe, recipe_names
 from sepnet.core.train_options import TrainOptions
 from sepnet.core.train_setup import TrainSetup
@@ -146,17 +147,17 @@ class Viewing(nn.Module):
 def test_a_network_that_does_not_take_channels_last(data: Dataset, network: Make, widths: tuple[int, ...]) -> None:
     assert refusal_of_channels_last(network(dropout=0.5), data.input_shape) == ""
     assert "view size" in refusal_of_channels_last(Viewing(*widths), data.input_shape)
-    done = train(Viewing(*widths), data, TrainOptions(), 1)
+    done = train(Viewing(*widths), data, TrainOptions(), epochs=1)
     assert not done.epochs[0].setup.channels_last  # type: ignore[union-attr]
     with pytest.raises(NetworkError, match=r"^channels_last = true: .*view size.*; expected false or auto$"):
-        train(Viewing(*widths), data, TrainOptions(channels_last=True), 1)
+        train(Viewing(*widths), data, TrainOptions(channels_last=True), epochs=1)
 
 
 @pytest.mark.parametrize("widths", [(4,), (4, 4)])
 def test_such_a_network_teaches(data: Dataset, network: Make, widths: tuple[int, ...]) -> None:
-    fit = Fit(network(), data, TrainOptions(distill=0.5), 1, 0, "s", teacher=Viewing(*widths))
+    fit = Fit(network(), data, TrainOptions(distill=0.5), epochs=1, stage="s", teacher=Viewing(*widths))
     assert fit.setup.channels_last
-    fit.run(lambda _: None, lambda _: None)
+    fit.run()
 
 
 def test_looking_at_a_network_changes_nothing(data: Dataset, network: Make) -> None:
@@ -186,16 +187,16 @@ def test_a_run_goes_on_on_another_machine(
     report = inspect(network(), data.input_shape, "net")
     output, run = tmp_path / "net", {"recipe": recipe.digest(), "options": repr(TrainOptions())}
     ways: dict[str, Callable[..., Any]] = {
-        "train": lambda **given: train(network(), data, TrainOptions(lr=0.05, batch=16), 4, **given),
+        "train": lambda **given: train(network(), data, TrainOptions(lr=0.05, batch=16), epochs=4, **given),
         "compress": lambda **given: compress(network(), recipe, data, report, **given),
     }
     for name, way in ways.items():
         processor(WITH)
         with pytest.raises(StopError):
-            way(checkpoint=Checkpoint(output, run), on_epoch=stop)
+            way(checkpoint=Checkpoint(output, run), observer=Callbacks(epoch=stop))
         processor(WITHOUT)
         said: list[TrainSetup] = []
-        done = way(checkpoint=Checkpoint(output, run, resume=True), on_setup=said.append)
+        done = way(checkpoint=Checkpoint(output, run, resume=True), observer=Callbacks(setup=said.append))
         assert [(count, found.precision) for count, found in setups(done.epochs)] == [
             (2, "bfloat16"),
             (2, "float32"),
@@ -213,7 +214,7 @@ def test_a_compiler_that_is_missing(data: Dataset, network: Make, monkeypatch: p
 
     monkeypatch.setattr(torch, "compile", lambda model: broken)
     with pytest.raises(NetworkError, match=r"^compiled = true: .*C\+\+ compiler found; expected"):
-        train(network(), data, TrainOptions(compiled=True), 1)
+        train(network(), data, TrainOptions(compiled=True), epochs=1)
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

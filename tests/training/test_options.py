@@ -15,7 +15,7 @@ from torch import nn
 from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import RecipeError
-from sepnet.core.progress import silent
+from sepnet.core.observer import Callbacks
 from sepnet.core.train_options import TrainOptions, train_options
 from sepnet.steps.train import train
 from sepnet.training.average import WeightAverage, measure_norms
@@ -50,9 +50,9 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     ids=str,
 )
 def test_it_still_learns_and_the_seed_decides(data: Dataset, network: Make, options: dict[str, Any]) -> None:
-    runs = [train(network(), data, with_(**options), 5) for _ in range(2)]
+    runs = [train(network(), data, with_(**options), epochs=5) for _ in range(2)]
     assert same(runs[0].model, runs[1].model) and runs[0].score.top1 > 0.6
-    assert not same(runs[0].model, train(network(), data, PLAIN, 5).model)
+    assert not same(runs[0].model, train(network(), data, PLAIN, epochs=5).model)
     assert all(parameter.dtype == torch.float32 for parameter in runs[0].model.parameters())
 
 
@@ -62,7 +62,7 @@ def test_it_still_learns_and_the_seed_decides(data: Dataset, network: Make, opti
 def test_an_interrupted_run_goes_on_to_the_same_end(
     data: Dataset, network: Make, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    whole = train(network(), data, with_(**options), 4)
+    whole = train(network(), data, with_(**options), epochs=4)
 
     class StopError(Exception):
         pass
@@ -73,8 +73,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 
     output = tmp_path / "net.safetensors"
     with pytest.raises(StopError):
-        train(network(), data, with_(**options), 4, checkpoint=Checkpoint(output, {}), on_epoch=stop)
-    again = train(network(), data, with_(**options), 4, checkpoint=Checkpoint(output, {}, resume=True))
+        train(
+            network(),
+            data,
+            with_(**options),
+            epochs=4,
+            checkpoint=Checkpoint(output, {}),
+            observer=Callbacks(epoch=stop),
+        )
+    again = train(network(), data, with_(**options), epochs=4, checkpoint=Checkpoint(output, {}, resume=True))
     assert same(again.model, whole.model)
 
 
@@ -110,8 +117,8 @@ def test_norms_are_the_plain_averages(data: Dataset, network: Make) -> None:
 def test_patience_ends_early_with_the_best_weights(data: Dataset, network: Make) -> None:
     logs: list[EpochLog] = []
     options = with_(validation=32, patience=3, schedule="constant")
-    fit = Fit(network(), data, options, 60, 0, "s")
-    fit.run(silent, logs.append)
+    fit = Fit(network(), data, options, epochs=60, stage="s")
+    fit.run(after_epoch=logs.append)
     scores = [log.top1 for log in logs]
     best = max(score for score in scores if score is not None)
     assert len(logs) < 60 and len(logs) == scores.index(best) + 1 + 3
@@ -124,13 +131,13 @@ def _loaded(model: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
 
 
 def test_the_best_is_looked_for_once_the_network_is_what_it_will_be(data: Dataset, network: Make) -> None:
-    fit = Fit(network(), data, with_(validation=32, patience=50), 8, 0, "s", settled=0.5)
-    fit.run(silent, lambda _: None)
+    fit = Fit(network(), data, with_(validation=32, patience=50), epochs=8, stage="s", settled=0.5)
+    fit.run()
     assert fit.best.epoch >= 4
 
 
 def test_validation_images_are_not_trained_on(data: Dataset, network: Make) -> None:
-    fit = Fit(network(), data, with_(validation=32), 1, 0, "s")
+    fit = Fit(network(), data, with_(validation=32), epochs=1, stage="s")
     assert len(fit.data.train) == len(data.train) - 32 and fit.batches.data is fit.data
 
 
@@ -154,15 +161,15 @@ def test_options_out_of_range(settings: dict[str, Any]) -> None:
 
 
 def test_channels_last_leaves_weights_as_others_do(data: Dataset, network: Make) -> None:
-    done = train(network(), data, with_(channels_last=True), 2)
+    done = train(network(), data, with_(channels_last=True), epochs=2)
     assert all(parameter.is_contiguous() for parameter in done.model.parameters())
-    plain = train(network(), data, PLAIN, 2)
+    plain = train(network(), data, PLAIN, epochs=2)
     for name, tensor in plain.model.state_dict().items():
         assert torch.allclose(done.model.state_dict()[name], tensor, atol=1e-3), name
 
 
 @pytest.mark.slow
 def test_a_compiled_step_learns_the_same(data: Dataset, network: Make) -> None:
-    done, plain = (train(network(), data, with_(compiled=compiled), 3) for compiled in (True, False))
+    done, plain = (train(network(), data, with_(compiled=compiled), epochs=3) for compiled in (True, False))
     for name, tensor in plain.model.state_dict().items():
         assert torch.allclose(done.model.state_dict()[name], tensor, atol=1e-3), name

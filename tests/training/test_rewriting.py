@@ -65,7 +65,7 @@ def test_the_whole_way(data: Dataset, trained: nn.Module, tmp_path: Path, capsys
     batch = data.batch(data.test.images)
     with torch.no_grad():
         np.testing.assert_allclose(fresh.eval()(torch.from_numpy(batch)).numpy(), made.run(batch), atol=1e-3)
-    write_report(tmp_path / "r.html", RECIPE, made.rows, info(made), "stripes", made.rewrites)
+    write_report(tmp_path / "r.html", RECIPE, made.rows, info(made), data="stripes", rewrites=made.rewrites)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<h2>Rewrites</h2>" in page and "pattern_residual" in page
     terminal.print_rewrites(made.rewrites)

@@ -29,4 +29,4 @@ def test_too_many_images_that_decide(data: Dataset, trained: nn.Module, holdout:
 def trial(data: Dataset, model: nn.Module, holdout: int, choice: bool = True) -> Trial:
     table = {"scheme": "pattern", "scale": "global", "offset": {"try": [1e-6, 0.1]} if choice else 0.1}
     recipe = Recipe("t", name="r", rule=(Rule((table,), kinds=("conv kxk",)),), holdout=holdout)
-    return Trial(model, sepnet.inspect(model, (1, 8, 8), "net"), data, recipe, lambda _: None)
+    return Trial(model, sepnet.inspect(model, (1, 8, 8), "net"), data, recipe, progress=lambda _: None)

@@ -64,7 +64,9 @@ def plan_memory(model: IntegerModel, scratch: Scratch, whole: bool = False) -> M
     count = len(model.operators)
     if whole:
         items, rows = _whole_items(model, scratch)
-        return min((_plan(model, (1,) * count, items, rows, order) for order in _ORDERS), key=lambda plan: plan.bytes)
+        return min(
+            (_plan(model, (1,) * count, items, rows, order=order) for order in _ORDERS), key=lambda plan: plan.bytes
+        )
     costs = {
         (start, end): _worst(model, scratch, start, end)
         for end in range(1, count + 1)
@@ -75,7 +77,7 @@ def plan_memory(model: IntegerModel, scratch: Scratch, whole: bool = False) -> M
     plans = []
     for segments in cuts:
         items, rows = _items(model, scratch, schedule(model, segments))
-        plans += [_plan(model, segments, items, rows, order) for order in _ORDERS]
+        plans += [_plan(model, segments, items, rows, order=order) for order in _ORDERS]
     return min(plans, key=lambda plan: plan.bytes)
 
 
@@ -131,6 +133,7 @@ def _plan(
     segments: tuple[int, ...],
     items: list[_Item],
     rows: dict[str, int],
+    *,
     order: Callable[[_Item], tuple[int, ...]],
 ) -> MemoryPlan:
     twins = {

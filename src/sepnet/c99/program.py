@@ -147,7 +147,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
     details: dict[str, list[str]] = {}
     places: list[str] = []
     for at, (operator, form) in enumerate(zip(model.operators, stored, strict=True)):
-        kind, initializer, address = detail_of(at, operator, form, model, plan, pool, numbers)
+        kind, initializer, address = detail_of(at, operator, form, model, plan=plan, pool=pool, numbers=numbers)
         if kind:
             rows = details.setdefault(kind, [])
             address = f"{kind.split()[1]}s + {len(rows)}"
@@ -165,7 +165,7 @@ def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, 
         f"static const {kind} {kind.split()[1]}s[] = {{\n" + "\n".join(rows) + "\n};\n"
         for kind, rows in details.items()
     ]
-    parts.append(_operations(model, kernels, used, places, numbers))
+    parts.append(_operations(model, kernels, used, places, numbers=numbers))
     if max(plan.segments) > 1:
         parts.append(f"static const uint8_t segments[] = {{{', '.join(map(str, plan.segments))}}};\n")
     by_row = [(at, name) for at, name in enumerate(used) if name != "conv_lanes"]
@@ -226,7 +226,7 @@ def _maps(model: IntegerModel, plan: MemoryPlan) -> str:
 
 
 def _operations(
-    model: IntegerModel, kernels: list[str], used: list[str], places: list[str], numbers: dict[str, int]
+    model: IntegerModel, kernels: list[str], used: list[str], places: list[str], *, numbers: dict[str, int]
 ) -> str:
     rows = []
     for at, operator in enumerate(model.operators):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sepnet.c99.memory import MemoryPlan
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run
+from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, Stored, lanes_run, store
 from sepnet.core.errors import NetworkError
 from sepnet.integer.model import (
     Add,
@@ -72,7 +72,7 @@ _TYPES = {1: "uint8_t", 2: "int16_t", 4: "int32_t"}
 def kernel_of(operator: Operator, stored: Stored | None) -> str:
     """The file of the kernel that makes an operator's rows; that of lanes is one for sums of 32 and of 64 bits."""
     if isinstance(operator, Conv):
-        assert stored is not None
+        stored = stored or store(operator)
         long = operator.requantize.long_sum and stored.kind != "lanes"
         return f"conv_{stored.kind}{'_long' if long else ''}"
     if isinstance(operator, AveragePool) and _count_bytes(operator) == 4:
@@ -154,14 +154,25 @@ def detail_of(
     operator: Operator,
     stored: Stored | None,
     model: IntegerModel,
+    *,
     plan: MemoryPlan,
     pool: Pool,
     numbers: dict[str, int],
 ) -> Detail:
     """The details of operator number `at`; `numbers` are those of the maps."""
     if isinstance(operator, Conv):
-        assert stored is not None
-        return "struct conv", _conv(operator, stored, model, plan.rows[operator.source], plan.scratch[at], pool), ""
+        return (
+            "struct conv",
+            _conv(
+                operator,
+                stored or store(operator),
+                model,
+                rows=plan.rows[operator.source],
+                scratch=plan.scratch[at],
+                pool=pool,
+            ),
+            "",
+        )
     if isinstance(operator, MaxPool):
         rule = "{0, 0, 0, 0, 0, 0, 0, 0}"
         return "struct pool", f"{{{rule}, 0, {_window(operator)}}}", ""
@@ -218,7 +229,7 @@ def _rule(rule: Requantize, pool: Pool) -> str:
     return f"{{{multipliers}, {offsets}, {size}, {rule.offset_shift}, {rule.shift}, {long}, {rule.low}, {rule.high}}}"
 
 
-def _conv(conv: Conv, stored: Stored, model: IntegerModel, rows: int, scratch: int, pool: Pool) -> str:
+def _conv(conv: Conv, stored: Stored, model: IntegerModel, *, rows: int, scratch: int, pool: Pool) -> str:
     sides = (*conv.weight.shape[2:], conv.strides[1], conv.pads[1], *conv.dilations)
     small = ", ".join(str(_small(side, conv)) for side in sides[:3])
     down, right = (_small(side, conv) for side in conv.dilations)

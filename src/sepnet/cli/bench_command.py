@@ -20,6 +20,7 @@ __all__ = ["bench"]
 @command("sepnet bench lenet5.sepnet --runtime onnxruntime,torch --against float,int8 --svg bench.svg")
 def bench(
     file: File,
+    *,
     runtime: Annotated[
         str,
         typer.Option(
@@ -63,7 +64,16 @@ def bench(
     model = read_packed(file, limits_of(limit))
     loaded = None if data is None else read_dataset(data, data_dir)
     with terminal.Progress() as progress:
-        report = step(model, _names(runtime), _names(against), _numbers(batch), threads, seconds, loaded, progress.tick)
+        report = step(
+            model,
+            _names(runtime),
+            _names(against),
+            batches=_numbers(batch),
+            threads=threads,
+            seconds=seconds,
+            data=loaded,
+            progress=progress.tick,
+        )
     if svg is not None:
         from sepnet.pages.bench_chart import bench_chart
 

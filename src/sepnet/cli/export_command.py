@@ -26,6 +26,7 @@ IMAGES = 256
 @command("sepnet export lenet5.sepnet --to onnx -o lenet5.onnx --calibrate digits --data digits")
 def export(
     file: File,
+    *,
     to: Annotated[
         str,
         typer.Option(

@@ -24,6 +24,7 @@ __all__ = ["evaluate", "info", "run", "unpack"]
 @command("sepnet info lenet5.sepnet")
 def info(
     file: File,
+    *,
     verify: Annotated[
         bool,
         typer.Option(
@@ -84,6 +85,7 @@ def evaluate(
             help="A packed file (- reads the standard input), or a network (with --weights, unless it brings its own).",
         ),
     ],
+    *,
     data: Data,
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of NET, unless it brings its own.")
@@ -138,6 +140,7 @@ def run(
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Image files; resized and converted to what the network takes."),
     ],
+    *,
     topk: Annotated[int, typer.Option("--topk", metavar="K", parser=integer(1), help="Classes to show an image.")] = 5,
     runtime: RuntimeName = None,
     calibrate: Annotated[
@@ -168,6 +171,7 @@ def run(
 @command("sepnet unpack lenet5.sepnet -o lenet5.safetensors")
 def unpack(
     file: File,
+    *,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the state dict goes (safetensors, float32).")
     ],

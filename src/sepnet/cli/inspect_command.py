@@ -34,6 +34,7 @@ def inspect(
             "timm:NAME, an .onnx file, or a .pt2 file (torch unpickles: only one that you trust).",
         ),
     ] = None,
+    *,
     input_shape: Annotated[
         list[str] | None,
         typer.Option(

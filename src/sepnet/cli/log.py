@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from sepnet.cli.terminal import Progress
 from sepnet.core.choices import Tried
 from sepnet.core.errors import OutputError
-from sepnet.core.progress import is_first
+from sepnet.core.limits import Limits
+from sepnet.core.observer import Observer
+from sepnet.core.packed_model import PackedModel
+from sepnet.core.progress import Tick, is_first
 from sepnet.core.score import Score
 
 if TYPE_CHECKING:
     from sepnet.core.epoch_log import EpochLog
+    from sepnet.core.stage_row import StageRow
     from sepnet.core.train_setup import TrainSetup
-    from sepnet.steps.compress import StageRow
 
-__all__ = ["TrainingLog", "check_log"]
+__all__ = ["CompressingLog", "TrainingLog", "check_log"]
 
 _KEYS = ("event", "stage", "epoch", "option")
 """What tells the lines of one run apart."""
@@ -39,12 +42,12 @@ def check_log(path: Path | None) -> None:
         )
 
 
-class TrainingLog:
+class TrainingLog(Observer):
     """A JSON line an epoch, a stage, a choice and a score.
 
     Args:
         path: the file; None for none.
-        progress: shows the plain lines.
+        progress: draws how far it is, and shows the plain lines.
         resume: go on with the file of the interrupted run.  A line that is written again takes the place of the old one
             and of all after it, so that no epoch is there twice.  Otherwise the file starts anew.
     """
@@ -100,6 +103,10 @@ class TrainingLog:
             self._file.write(line)
             self._file.flush()
 
+    def tick(self, tick: Tick) -> None:
+        """How far the work is."""
+        self._progress.tick(tick)
+
     def setup(self, setup: TrainSetup) -> None:
         """Before a stage, if it is computed otherwise than the one before; the lines of its epochs say so, too."""
         if setup != self._setup:
@@ -126,6 +133,28 @@ class TrainingLog:
     def score(self, score: Score) -> None:
         """After training."""
         self._write("score", score)
+
+
+class CompressingLog(TrainingLog):
+    """A training log that writes the packed file of each stage, too: `files` are their paths, none if no one wants them."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        progress: Progress,
+        resume: bool = False,
+        *,
+        files: Mapping[str, Path],
+        limits: Limits,
+    ) -> None:
+        super().__init__(path, progress, resume)
+        self._files, self._limits = files, limits
+
+    def stage(self, name: str, packed: PackedModel) -> None:
+        """After a stage that has run."""
+        if self._files and is_first():
+            self._files[name].parent.mkdir(exist_ok=True)
+            packed.write(self._files[name], limits=self._limits)
 
 
 def _read(line: bytes) -> dict[str, Any] | None:

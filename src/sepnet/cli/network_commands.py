@@ -44,6 +44,7 @@ __all__ = ["compress", "train"]
 @command("sepnet train lenet5 --data digits --epochs 5 -o lenet5.safetensors")
 def train(
     net: Net,
+    *,
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the weights go (safetensors).")],
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", parser=integer(1), help="Epochs.")] = 20,
@@ -98,7 +99,7 @@ def train(
     loaded = read_dataset(data, data_dir)
     with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
         trained = step(
-            model, loaded, options, epochs, seed, checkpoint, progress.tick, lines.epoch, device, lines.setup
+            model, loaded, options, epochs=epochs, seed=seed, checkpoint=checkpoint, observer=lines, device=device
         )
         lines.score(trained.score)
     if not is_first():
@@ -115,6 +116,7 @@ def train(
 @command("sepnet compress lenet5 --weights lenet5.safetensors --data digits --recipe lenet5-digits -o lenet5.sepnet")
 def compress(
     net: Net,
+    *,
     data: Data,
     recipe: Annotated[
         str,
@@ -177,7 +179,7 @@ def compress(
     """Compress a trained network as a recipe says, fine-tune it, and pack it into one small file."""
     from sepnet.cli import terminal
     from sepnet.cli.dataset_input import read_dataset
-    from sepnet.cli.log import TrainingLog, check_log
+    from sepnet.cli.log import CompressingLog, check_log
     from sepnet.cli.packed_input import note_limits
 
     require_torch("sepnet compress")
@@ -219,40 +221,35 @@ def compress(
         packed.write(output, wrapping, limits=limits)
         return PackedModel.read(output, limits)
 
-    def keep_stage(name: str, packed: PackedModel) -> None:
-        if stages and is_first():
-            stages.mkdir(exist_ok=True)
-            packed.write(stage_files[name], limits=limits)
-
     checkpoint = Checkpoint(output, run, resume, restart)
     use_threads(threads)
     loaded = read_dataset(data, data_dir)
     network = inspect_step(model, loaded.input_shape, net)
-    with terminal.Progress() as progress, TrainingLog(log, progress, checkpoint.state is not None) as lines:
+    with (
+        terminal.Progress() as progress,
+        CompressingLog(log, progress, checkpoint.state is not None, files=stage_files, limits=limits) as lines,
+    ):
         done = step(
             model,
             plan,
             loaded,
             network,
-            epochs,
-            seed,
-            checkpoint,
-            progress.tick,
-            lines.epoch,
-            lines.row,
-            keep,
-            device,
-            lines.choice,
-            keep_stage,
-            guide,
-            best,
-            limits,
-            lines.setup,
+            epochs=epochs,
+            seed=seed,
+            checkpoint=checkpoint,
+            observer=lines,
+            keep=keep,
+            device=device,
+            teacher=guide,
+            best=best,
+            limits=limits,
         )
     if not is_first():
         return
     if report:
-        write_report(report, plan, done.rows, info_step(done.packed), data, done.rewrites, done.epochs)
+        write_report(
+            report, plan, done.rows, info_step(done.packed), data=data, rewrites=done.rewrites, epochs=done.epochs
+        )
     checkpoint.remove()  # not before all files are written
     if as_json:
         terminal.print_json(terminal.compress_json(output, done))

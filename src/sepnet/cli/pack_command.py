@@ -32,6 +32,7 @@ def pack(
             help="A float network (.onnx), weights without a graph (.safetensors), or a packed file (.sepnet), whose codes are then coded anew.",
         ),
     ],
+    *,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
     ],
@@ -93,7 +94,14 @@ def pack(
     from sepnet.networks.onnx_proto import onnx_files
 
     limits = limits_of(limit)
-    options = PackOptions(_bits(bits), calibrate is not None, max_divergence, target_bytes, best, limits)
+    options = PackOptions(
+        _bits(bits),
+        calibrated=calibrate is not None,
+        max_divergence=max_divergence,
+        target_bytes=target_bytes,
+        best=best,
+        limits=limits,
+    )
     kind, wrapping = options.check(file), check_container(container)
     if images is not None and calibrate is None:
         raise UsageError("--images goes with --calibrate, whose images they are")
@@ -102,7 +110,15 @@ def pack(
         check_paths({f"{beside.name} beside FILE": beside for beside in onnx_files(file)[1:]}, {"-o": output})
     given = None if calibrate is None else read_dataset(calibrate, data_dir)
     with terminal.Progress() as progress:
-        done = pack_report(file, options, given, images or IMAGES, seed, data_dir, progress.tick)
+        done = pack_report(
+            file,
+            options,
+            given,
+            images=images or IMAGES,
+            seed=seed,
+            data_dir=data_dir,
+            progress=progress.tick,
+        )
     done.packed.write(output, wrapping, limits=limits)
     terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
     note_limits(output, limits)

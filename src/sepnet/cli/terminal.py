@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from sepnet.core.epoch_log import EpochLog
     from sepnet.core.rewrite import RewriteRow
-    from sepnet.steps.compress import Compressed, StageRow
+    from sepnet.core.stage_row import StageRow
+    from sepnet.steps.compress import Compressed
     from sepnet.steps.info import FileReport
     from sepnet.steps.run import Prediction
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.codec import IntArray
+from sepnet.core.errors import FormatError
 
 __all__ = [
     "LARGEST_EXPONENT",
@@ -153,7 +154,8 @@ class CodedTensor:
         if self.values == "sign":
             return (2 * self.codes - 1).astype(np.float32)
         if self.values == "codebook":
-            assert self.codebook is not None
+            if self.codebook is None:
+                raise FormatError(f"tensor {self.name!r}: found no codebook; values 'codebook' need one")
             return self.codebook.numbers()[self.codes]
         if self.values == "float16":
             halves = self.codes.astype(np.uint16).view(np.float16)
@@ -162,7 +164,7 @@ class CodedTensor:
 
 
 def float_codes(
-    name: str, numbers: npt.NDArray[Any], dtype: str, schemes: tuple[str, ...], codec: str = "auto"
+    name: str, numbers: npt.NDArray[Any], dtype: str, schemes: tuple[str, ...], *, codec: str = "auto"
 ) -> CodedTensor:
     """A coded tensor that keeps floats; minus zero becomes zero, so that code 0 is the only zero.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ class PackOptions:
     """
 
     bits: int | Literal["auto"] | None = None
+    _: KW_ONLY
     calibrated: bool = False
     max_divergence: float | None = None
     target_bytes: int | None = None

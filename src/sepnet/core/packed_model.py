@@ -73,6 +73,7 @@ class PackedModel:
         header: Header,
         graph: builtins.bytes,
         payloads: Sequence[builtins.bytes],
+        *,
         preset: bool = True,
         minor: int = 0,
     ) -> Self:

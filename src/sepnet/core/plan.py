@@ -54,7 +54,7 @@ def make_plan(recipe: Recipe, sites: Sequence[Site], shelf: Shelf[type[Scheme]])
         index = owner.get(site.name, -1)
         rest = recipe.rest.weights if _is_weight(site) else recipe.rest.biases
         rule = recipe.rule[index] if index >= 0 else Rule(schemes=rest)
-        chain = _chain(recipe, rule.schemes, site, shelf, f"rule {index + 1}" if index >= 0 else "rest")
+        chain = _chain(recipe, rule.schemes, site, shelf, where=f"rule {index + 1}" if index >= 0 else "rest")
         planned.append(PlannedWeight(site, chain, index, rule.codec))
     return Plan(tuple(planned))
 
@@ -85,7 +85,7 @@ def _matches(recipe: Recipe, index: int, rule: Rule, sites: Sequence[Site]) -> l
     return list(found.values())
 
 
-def _chain(recipe: Recipe, tables: Chain, site: Site, shelf: Shelf[type[Scheme]], where: str) -> tuple[Scheme, ...]:
+def _chain(recipe: Recipe, tables: Chain, site: Site, shelf: Shelf[type[Scheme]], *, where: str) -> tuple[Scheme, ...]:
     where = f"recipe {recipe.name}: {where}"
     if not tables:
         raise RecipeError(

@@ -162,6 +162,7 @@ def call(
     function: Callable[..., Any],
     arguments: Mapping[str, Any],
     spec: Spec,
+    *,
     noun: str,
     error: type[SepnetError],
     given: Collection[str] = (),

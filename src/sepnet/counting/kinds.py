@@ -58,7 +58,7 @@ def group_note(groups: int, in_channels: int) -> str:
     return f"{groups} groups" if 1 < groups < in_channels else ""
 
 
-def recurrent_macs(module: nn.Module, inputs: tuple[Any, ...]) -> int:
+def recurrent_macs(module: nn.RNNBase | nn.RNNCellBase, inputs: tuple[Any, ...]) -> int:
     """Macs of a recurrent layer or cell: for every step, layer and direction `gates * hidden * (inputs + state)`.
 
     `gates` is 1 (RNN), 4 (LSTM) or 3 (GRU); a layer above the first has the outputs of all directions below as its
@@ -71,7 +71,6 @@ def recurrent_macs(module: nn.Module, inputs: tuple[Any, ...]) -> int:
     steps = data.numel() // data.shape[-1]
     if isinstance(module, nn.RNNCellBase):
         return steps * int(module.weight_ih.numel() + module.weight_hh.numel())
-    assert isinstance(module, nn.RNNBase)
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
     hidden, ways = module.hidden_size, 2 if module.bidirectional else 1
     state = module.proj_size or hidden

@@ -25,13 +25,13 @@ MAX_INPUTS_TO_GUESS = 4
 def trace(model: nn.Module, shapes: tuple[Shape, ...], types: Sequence[torch.dtype | None], batch: int) -> Trace:
     """Run a copy once: on the meta device, and if that fails where the network is; the second failure is reported."""
     with contextlib.suppress(Exception):  # meta lacks some operations, and the values that a network may branch on
-        return _run(_bare_copy(model, meta=True), shapes, types, batch, torch.device("meta"))
+        return _run(_bare_copy(model, meta=True), shapes, types, batch=batch, device=torch.device("meta"))
     try:
         twin = _bare_copy(model, meta=False)
     except Exception as problem:  # the user's module may define its own copying
         raise NetworkError(f"the network cannot be copied: {describe(problem)}") from problem
     device = next((t.device for t in itertools.chain(model.parameters(), model.buffers())), torch.device("cpu"))
-    return _run(twin, shapes, types, batch, device)
+    return _run(twin, shapes, types, batch=batch, device=device)
 
 
 def _bare_copy(model: nn.Module, meta: bool) -> nn.Module:
@@ -63,7 +63,7 @@ def _bare_copy(model: nn.Module, meta: bool) -> nn.Module:
 
 
 def _run(
-    twin: nn.Module, shapes: tuple[Shape, ...], types: Sequence[torch.dtype | None], batch: int, device: torch.device
+    twin: nn.Module, shapes: tuple[Shape, ...], types: Sequence[torch.dtype | None], *, batch: int, device: torch.device
 ) -> Trace:
     """Run the copy on zeros, watched; `NetworkError` if no type of input fits."""
     real = next((p.dtype for p in twin.parameters() if p.dtype.is_floating_point), torch.float32)
@@ -81,8 +81,7 @@ def _run(
             return seen
         except Exception as problem:  # whatever the user's forward raises
             first = first or _misfit(problem, shapes, watch)
-    assert first is not None
-    raise first
+    raise first or NetworkError("found no input; expected a network with at least one")
 
 
 @contextlib.contextmanager

@@ -118,18 +118,18 @@ class Watch(TorchDispatchMode):
             self.seen.weights[path] = tuple(weight.shape) if isinstance(weight, torch.Tensor) else ()
         except Exception:  # a parametrization that does not run on this device
             self.seen.weights[path] = ()
-        recurrent = isinstance(module, RECURRENT)
+        recurrent = module if isinstance(module, RECURRENT) else None
         owns = any(True for _ in module.parameters(recurse=False)) or hasattr(module, "parametrizations")
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self.running.append((path, module, (*args, *kwargs.values())))
-            self._recurrent += recurrent
+            self._recurrent += recurrent is not None
 
         def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             self.running.pop()
-            if recurrent:
+            if recurrent is not None:
                 self._recurrent -= 1
-                self._add(path, recurrent_macs(module, (*args, *kwargs.values())))
+                self._add(path, recurrent_macs(recurrent, (*args, *kwargs.values())))
             if owns:
                 tensors = list(_tensors(output))
                 self.seen.outputs[path] = tuple(tensors[0].shape) if tensors else ()
@@ -151,7 +151,7 @@ class Watch(TorchDispatchMode):
         owners = [self._owners.get(key) for key in keys]
         constant = bool(owners) and all(owner is not None for owner in owners)
         if any(owners):
-            self._read(func, args, output, owners, constant)
+            self._read(func, args, output, owners, constant=constant)
         elif inputs:
             self._activations(func, args, output)
         for tensor in made:
@@ -163,7 +163,7 @@ class Watch(TorchDispatchMode):
                 self._memory.born(tensor)
         return output
 
-    def _read(self, func: Any, args: Any, output: Any, owners: list[Owners | None], constant: bool) -> None:
+    def _read(self, func: Any, args: Any, output: Any, owners: list[Owners | None], *, constant: bool) -> None:
         """An operator reads weights."""
         paths = [self._owner(owner) for owner in owners if owner]
         self.seen.used.update(paths)

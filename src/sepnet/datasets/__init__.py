@@ -66,7 +66,7 @@ def load(spec: str, data_dir: Path | None = None) -> Dataset:
     loader = _loader(request)
     places = _places(loader, request, options, data_dir)
     named = dataclasses.replace(request, argument=None) if request.name in DATASETS else request
-    loaded = call(loader, {**options, **places}, named, "data set", DataError, given={*places, "data_dir"})
+    loaded = call(loader, {**options, **places}, named, noun="data set", error=DataError, given={*places, "data_dir"})
     if not isinstance(loaded, Dataset):
         raise DataError(f"data set {spec!r} returned {type(loaded).__name__}; expected a sepnet.core.dataset.Dataset")
     loaded = dataclasses.replace(loaded, name=spec)

@@ -24,6 +24,7 @@ Shape = tuple[int, int, int]
 
 def folder(
     path: str,
+    *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     mirror: bool | None = None,
@@ -76,10 +77,10 @@ def folder(
     """
     root = Path(path).expanduser()
     threads, seed = check_workers(workers), _seed(seed)
-    _check_way(size, resize, crop, interpolation, min_area)
+    _check_way(size, resize=resize, crop=crop, interpolation=interpolation, min_area=min_area)
     found = find_images(root, seed, bool(whole))
     shape = _shape(found.train, size if crop is None else crop, 3 if crop and channels is None else channels)
-    read, draw = _readers(shape, resize, crop, interpolation, min_area)
+    read, draw = _readers(shape, resize=resize, crop=crop, interpolation=interpolation, min_area=min_area)
 
     def images(listed: Listed) -> FileImages:
         return FileImages(listed.root, listed.names, shape, read, draw, threads)
@@ -122,7 +123,7 @@ def _seed(seed: Any) -> int:
     return seed
 
 
-def _check_way(size: Any, resize: Any, crop: Any, interpolation: Any, min_area: Any) -> None:
+def _check_way(size: Any, *, resize: Any, crop: Any, interpolation: Any, min_area: Any) -> None:
     if crop is None and resize is not None:
         raise UsageError(f"found resize={resize!r} without crop; expected both, or size alone")
     if crop is not None and size is not None:
@@ -157,7 +158,7 @@ def _is_side(side: Any) -> bool:
 
 
 def _readers(
-    shape: Shape, resize: int | None, crop: int | None, interpolation: str, min_area: float | None
+    shape: Shape, *, resize: int | None, crop: int | None, interpolation: str, min_area: float | None
 ) -> tuple[Read, Draw | None]:
     """How evaluation and training read a file."""
     if crop is None:

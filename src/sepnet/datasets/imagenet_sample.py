@@ -20,7 +20,7 @@ MAX_IMAGE_BYTES = 2**24
 
 
 def imagenet_sample(
-    data_dir: Path, size: int = 224, resize: int = 256, interpolation: str = "bilinear", normalize: str = "imagenet"
+    data_dir: Path, *, size: int = 224, resize: int = 256, interpolation: str = "bilinear", normalize: str = "imagenet"
 ) -> Dataset:
     """1,000 images, the i-th of class i: shorter side to `resize`, then the centre `size` x `size`; `mirror` true.
 
@@ -50,7 +50,7 @@ def imagenet_sample(
     classes = _classes(folder / "classes.txt")
     images = np.empty((IMAGES, 3, size, size), np.uint8)
     for at, (name, data) in enumerate(_files(folder / "images.zip")):
-        images[at] = read_crop(data, resize, size, 3, interpolation, name)
+        images[at] = read_crop(data, resize, size, channels=3, interpolation=interpolation, name=name)
     split = Split(images, np.arange(IMAGES, dtype=np.int64))
     return Dataset("imagenet_sample", classes, split, split, mean, std, mirror=True)
 

@@ -50,6 +50,7 @@ def read_crop(
     source: Path | bytes,
     resize: int,
     crop: int,
+    *,
     channels: int = 3,
     interpolation: str = "bilinear",
     name: str = "",
@@ -77,13 +78,14 @@ def read_crop(
     check_crop(resize, crop, interpolation)
     where = str(source) if isinstance(source, Path) else name
     image = _decode(source, where).convert("L" if channels == 1 else "RGB")
-    return _pixels(_resized_centre(image, resize, crop, interpolation, where))
+    return _pixels(_resized_centre(image, resize, crop, interpolation=interpolation, where=where))
 
 
 def read_random_crop(
     path: Path,
     random: np.random.Generator,
     crop: int,
+    *,
     min_area: float = 0.08,
     channels: int = 3,
     interpolation: str = "bilinear",
@@ -125,7 +127,7 @@ def _random_part(size: tuple[int, int], random: np.random.Generator, min_area: f
     return (size[0] - width) // 2, (size[1] - height) // 2, width, height
 
 
-def _resized_centre(image: Image.Image, resize: int, crop: int, interpolation: str, where: str) -> Image.Image:
+def _resized_centre(image: Image.Image, resize: int, crop: int, *, interpolation: str, where: str) -> Image.Image:
     shorter, longer = sorted(image.size)
     if resize * longer > LARGEST_SIDE * shorter:
         raise DataError(f"{where}: found {image.width}x{image.height}; too long to resize to {resize}")

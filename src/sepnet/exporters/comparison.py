@@ -21,7 +21,7 @@ CHECKED = 8
 
 
 def compare(
-    model: PackedModel, reference: Runtime, run: Callable[[Floats], Floats], batch: int, material: Material
+    model: PackedModel, reference: Runtime, run: Callable[[Floats], Floats], *, batch: int, material: Material
 ) -> Check | None:
     """On images, or on noise where there are none; None when nothing says what shape the input has.
 

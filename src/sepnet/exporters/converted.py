@@ -78,7 +78,7 @@ class Converted(Exporter, frozen=True):
         data = convert(model, list(calibration.batches()) if calibration else None)
         fixed = OnnxGraph.decode(model.graph).batch
         run = load(data, fixed or 1)
-        check = compare(model, reference, run, fixed, material)
+        check = compare(model, reference, run, batch=fixed, material=material)
         methods: tuple[MethodRow, ...] = ()
         if calibration:
             methods = (replace(calibration.compare("min-max", run), chosen=True),)

@@ -25,14 +25,14 @@ def reach(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
 
 
 def around(
-    auto_pad: str, pads: Sequence[int], sides: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+    auto_pad: str, pads: Sequence[int], *, sides: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> Around:
     """What ONNX's `auto_pad` and `pads` come to: `pads` holds the numbers before each side, then those after; () for none.
 
-    >>> around("NOTSET", (1, 0, 1, 0), (6, 6), (3, 1), (1, 1))
+    >>> around("NOTSET", (1, 0, 1, 0), sides=(6, 6), reach=(3, 1), strides=(1, 1))
     ((1, 1), (0, 0))
-    >>> around("SAME_UPPER", (), (6,), (3,), (2,)), around("SAME_LOWER", (), (6,), (3,), (2,))
-    (((0, 1),), ((1, 0),))
+    >>> [around(mode, (), sides=(6,), reach=(3,), strides=(2,)) for mode in ("SAME_UPPER", "SAME_LOWER")]
+    [((0, 1),), ((1, 0),)]
     """
     if not auto_pad.startswith("SAME"):
         given = tuple(pads) or (0,) * (2 * len(sides))

@@ -63,13 +63,12 @@ def gemm(values: GraphValues, node: Node) -> None:
 
 def norm(values: GraphValues, node: Node) -> None:
     """BatchNormalization: a scale and a bias a channel."""
-    gamma, beta, mean, variance = (values.constant(node, at) for at in range(1, 5))
-    assert gamma is not None and beta is not None and mean is not None and variance is not None
+    gamma, beta, mean, variance = (values.given(node, at) for at in range(1, 5))
     scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.number("epsilon", 1e-5))
-    _affine(values, node, values.map_of(node), scale, beta.astype(np.float64) - scale * mean)
+    _affine(values, node, values.map_of(node), scale=scale, bias=beta.astype(np.float64) - scale * mean)
 
 
-def _affine(values: GraphValues, node: Node, ref: Ref, scale: Array, bias: Array) -> None:
+def _affine(values: GraphValues, node: Node, ref: Ref, *, scale: Array, bias: Array) -> None:
     channels = values.shapes[ref.name][0]
     scale, bias = (np.broadcast_to(np.asarray(each, np.float64).ravel(), (channels,)) for each in (scale, bias))
     ones = np.ones((channels, 1, 1, 1), np.int8)
@@ -80,11 +79,11 @@ def _affine(values: GraphValues, node: Node, ref: Ref, scale: Array, bias: Array
 def unary(values: GraphValues, node: Node) -> None:
     """A function of each number."""
     limits = [values.constant(node, at) for at in range(1, len(node.inputs))]
-    _apply(values, node, values.ref(node), function_of(node, limits), clamp_of(node, limits))
+    _apply(values, node, values.ref(node), function_of(node, limits), clamp=clamp_of(node, limits))
 
 
 def _apply(
-    values: GraphValues, node: Node, ref: Ref, function: Callable[[Array], Array], clamp: tuple[float, float] | None
+    values: GraphValues, node: Node, ref: Ref, function: Callable[[Array], Array], *, clamp: tuple[float, float] | None
 ) -> None:
     draft = Function(ref.name, node.outputs[0], function, clamp)
     values.give(node, draft, values.shapes[ref.name], ref.sides)
@@ -96,15 +95,12 @@ def binary(values: GraphValues, node: Node) -> None:
     if isinstance(first, Ref) and isinstance(second, Ref):
         _combine(values, node, first, second)
         return
-    ref = values.ref(node, 0 if isinstance(first, Ref) else 1)
-    constant = second if isinstance(first, Ref) else first
-    assert isinstance(constant, np.ndarray)
-    numbers = constant.astype(np.float64)
-    reverse = ref is second
+    reverse = not isinstance(first, Ref)
+    ref, numbers = values.ref(node, int(reverse)), values.given(node, 1 - reverse).astype(np.float64)
     if numbers.size == 1:
         left = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}[node.op]
         number = float(numbers.ravel()[0])
-        _apply(values, node, ref, lambda x: left(number, x) if reverse else left(x, number), None)
+        _apply(values, node, ref, lambda x: left(number, x) if reverse else left(x, number), clamp=None)
         return
     ref = values.map_of(node, 1 if reverse else 0)
     sides = (1,) * (1 + len(ref.sides) - numbers.ndim) + numbers.shape
@@ -123,7 +119,7 @@ def binary(values: GraphValues, node: Node) -> None:
         "Mul": (flat, none),
         "Div": (1 / flat, none),
     }[node.op]
-    _affine(values, node, ref, scale, bias)
+    _affine(values, node, ref, scale=scale, bias=bias)
 
 
 def _combine(values: GraphValues, node: Node, first: Ref, second: Ref) -> None:

@@ -61,13 +61,11 @@ def view(values: GraphValues, node: Node) -> None:
         values.known[node.outputs[0]] = ref
         return
     shape = values.shapes[ref.name]
-    listed = values.constant(node, 1)
     sides: tuple[int, ...]
     if node.op == "Flatten":
         sides = (math.prod(ref.sides),) if node.integer("axis", 1) == 1 else ()
     elif node.op == "Reshape":
-        assert listed is not None
-        wanted = [int(each) for each in listed.ravel()]
+        wanted = [int(each) for each in values.given(node, 1).ravel()]
         wanted = [
             (1, *ref.sides)[at] if side == 0 and not node.integer("allowzero") else side
             for at, side in enumerate(wanted)
@@ -76,9 +74,7 @@ def view(values: GraphValues, node: Node) -> None:
         whole = [rest if side == -1 else side for side in wanted]
         sides = tuple(whole[1:]) if whole and whole[0] == 1 else ()
     else:
-        assert listed is not None
-        axes = {int(each) for each in listed.ravel()}
-        sides = _squeezed(values, node, ref, axes)
+        sides = _squeezed(node, ref, set(node.integers("axes") or values.given(node, 1).ravel().tolist()))
     kept = tuple(side for side in sides if side != 1)
     same = kept in ((math.prod(shape),), tuple(side for side in shape if side != 1)) or math.prod(sides) == 1
     if math.prod(sides) != math.prod(shape) or not same:
@@ -88,7 +84,7 @@ def view(values: GraphValues, node: Node) -> None:
     values.known[node.outputs[0]] = Ref(ref.name, sides)
 
 
-def _squeezed(values: GraphValues, node: Node, ref: Ref, axes: set[int]) -> tuple[int, ...]:
+def _squeezed(node: Node, ref: Ref, axes: set[int]) -> tuple[int, ...]:
     before = [1, *ref.sides]
     if node.op == "Squeeze":
         axes = {axis % len(before) for axis in axes}

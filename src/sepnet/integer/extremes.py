@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.errors import UsageError
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.model import (
     Add,
@@ -55,7 +56,10 @@ def following(model: IntegerModel, layer: int) -> npt.NDArray[np.uint8]:
         layer: number of its operator, a `Conv`.
     """
     conv = model.operators[layer]
-    assert isinstance(conv, Conv)
+    if not isinstance(conv, Conv):
+        raise UsageError(
+            f"operator {layer} is a {type(conv).__name__}; expected a Conv, of those that layers_to_follow lists"
+        )
     source = model.values[model.input]
     found = []
     low, high = sum_bounds(conv.weight)
@@ -92,7 +96,9 @@ def _back(operator: Operator, wish: Wish, shapes: Sequence[tuple[int, int, int]]
     if isinstance(operator, Conv):
         return [_convolved_back(operator, wish * operator.requantize.multipliers[:, None, None], shapes[0])]
     if isinstance(operator, MaxPool | AveragePool):
-        return [_scattered(lambda *_: wish, shapes[0], operator.kernel, operator.strides, operator.pads)]
+        return [
+            _scattered(lambda *_: wish, shapes[0], kernel=operator.kernel, strides=operator.strides, pads=operator.pads)
+        ]
     if isinstance(operator, Add | Multiply):
         by = (
             operator.requantize.multipliers[:2]
@@ -127,12 +133,15 @@ def _convolved_back(conv: Conv, wish: Wish, shape: tuple[int, int, int]) -> Wish
     def at(row: int, column: int) -> Wish:
         return (weight[..., row, column].transpose(0, 2, 1) @ parts).reshape(-1, *wish.shape[1:])
 
-    return _scattered(at, shape, (kernel[0], kernel[1]), conv.strides, conv.pads, conv.dilations)
+    return _scattered(
+        at, shape, kernel=(kernel[0], kernel[1]), strides=conv.strides, pads=conv.pads, dilations=conv.dilations
+    )
 
 
 def _scattered(
     part: Callable[[int, int], Wish],
     shape: tuple[int, int, int],
+    *,
     kernel: tuple[int, int],
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],

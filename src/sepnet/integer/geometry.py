@@ -17,7 +17,7 @@ def same_pads(node: Node, sides: Sequence[int], reach: Sequence[int], strides: S
     mode = node.text("auto_pad", "NOTSET")
     if not mode.startswith("SAME"):
         return None
-    (top, bottom), (left, right) = around(mode, (), sides, reach, strides)
+    (top, bottom), (left, right) = around(mode, (), sides=sides, reach=reach, strides=strides)
     return top, left, bottom, right
 
 

@@ -91,13 +91,19 @@ class GraphValues:
             raise self.unsupported(node, f"its input {at} is not constant")
         return value
 
+    def given(self, node: Node, at: int) -> Array:
+        """A constant input that must not be left out."""
+        value = self.constant(node, at)
+        if value is None:
+            raise self.unsupported(node, f"found no input {at}; expected a constant")
+        return value
+
     def weight(self, node: Node, at: int, turned: bool = False) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
         """A weight and the scales of its filters; `turned` when filters are its columns."""
         coded = self.coded.get(node.inputs[at])
         if coded is not None and not turned:
             return integers_of(coded)
-        weight = self.constant(node, at)
-        assert weight is not None
+        weight = self.given(node, at)
         return quantized(weight.T if turned else weight)
 
     # What nodes give

@@ -106,7 +106,7 @@ def _values(found: Trace, drafts: tuple[Draft, ...], ranges: Ranges) -> dict[str
     for group in together.values():
         low, high = _range(group, ranges)
         for name in group:
-            values[name] = _value(name, found.shapes[name], low, high, wide and name == found.output)
+            values[name] = _value(name, found.shapes[name], low=low, high=high, wide=wide and name == found.output)
     return values
 
 
@@ -122,7 +122,7 @@ def _range(names: list[str], ranges: Ranges) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _value(name: str, shape: tuple[int, int, int], low: float, high: float, wide: bool) -> Value:
+def _value(name: str, shape: tuple[int, int, int], *, low: float, high: float, wide: bool) -> Value:
     if wide:
         return Value(name, shape, HEADROOM * max(-low, high) / WIDE_LEVELS or 1.0, 0, True)
     scale = (high - low) / 255 or 1.0
@@ -148,7 +148,9 @@ def _integer(draft: Draft, values: dict[str, Value], clamp: tuple[float, float] 
         return _response(draft, source, target, clamp)
     ratio = draft.scale * source.scale / target.scale
     zeros = source.zero * draft.weight.reshape(len(draft.weight), -1).sum(axis=1, dtype=np.int64)
-    rule = requantize(ratio, zeros, draft.bias / target.scale, sum_bounds(draft.weight), target, clamp)
+    rule = requantize(
+        ratio, zeros, draft.bias / target.scale, bounds=sum_bounds(draft.weight), target=target, clamp=clamp
+    )
     return Conv(
         draft.source,
         draft.target,
@@ -168,12 +170,12 @@ def _pair(draft: Sum | Product, values: dict[str, Value], target: Value, clamp: 
         ratio = np.full(target.shape[0], a.scale * b.scale / target.scale)
         none = np.zeros(target.shape[0])
         bound = np.full(target.shape[0], 255 * 255)
-        rule = requantize(ratio, none.astype(np.int64), none, (-bound, bound), target, clamp)
+        rule = requantize(ratio, none.astype(np.int64), none, bounds=(-bound, bound), target=target, clamp=clamp)
         return Multiply(draft.first, draft.second, draft.target, rule)
     ratio = np.array([a.scale, draft.sign * b.scale]) / target.scale
     zeros = np.array([a.zero, b.zero], np.int64)
     bound = np.array([510, 510])
-    rule = requantize(ratio, zeros, np.zeros(2), (-bound, bound), target, clamp, joint=True)
+    rule = requantize(ratio, zeros, np.zeros(2), bounds=(-bound, bound), target=target, clamp=clamp, joint=True)
     return Add(draft.first, draft.second, draft.target, rule)
 
 
@@ -192,9 +194,9 @@ def _mean(draft: Mean, source: Value, target: Value, clamp: tuple[float, float] 
         source.scale / target.scale / shared,
         source.zero * size,
         np.zeros(len(counts)),
-        (np.zeros_like(size), 255 * size),
-        target,
-        clamp,
+        bounds=(np.zeros_like(size), 255 * size),
+        target=target,
+        clamp=clamp,
     )
     return AveragePool(draft.source, draft.target, draft.kernel, draft.strides, draft.pads, counts, rule)
 
@@ -202,5 +204,12 @@ def _mean(draft: Mean, source: Value, target: Value, clamp: tuple[float, float] 
 def _response(draft: Response, source: Value, target: Value, clamp: tuple[float, float] | None) -> ResponseNorm:
     table, shift, step = factors(draft, source.scale)
     bound, zero = np.full(1, 255 * FINEST_FACTOR), np.zeros(1, np.int64)
-    rule = requantize(np.array([source.scale * step / target.scale]), zero, np.zeros(1), (-bound, bound), target, clamp)
+    rule = requantize(
+        np.array([source.scale * step / target.scale]),
+        zero,
+        np.zeros(1),
+        bounds=(-bound, bound),
+        target=target,
+        clamp=clamp,
+    )
     return ResponseNorm(draft.source, draft.target, draft.size, table, shift, rule)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import DataError
+from sepnet.core.errors import DataError, NetworkError
 from sepnet.graphs.windows import windows as windows_of
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.model import (
@@ -87,7 +87,9 @@ def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> 
     if isinstance(operator, Conv):
         return requantized(operator.requantize, _convolved(operator, source, zero))
     if isinstance(operator, MaxPool):
-        return np.asarray(_windows(source, operator.kernel, operator.strides, operator.pads, 0).max(axis=(4, 5)))
+        return np.asarray(
+            _windows(source, operator.kernel, strides=operator.strides, pads=operator.pads, fill=0).max(axis=(4, 5))
+        )
     if isinstance(operator, AveragePool):
         return _averaged(operator, source)
     if isinstance(operator, ResponseNorm):
@@ -102,8 +104,9 @@ def _run(model: IntegerModel, operator: Operator, maps: dict[str, Integers]) -> 
         return source[:, channel, row, column][:, : sides[0], : sides[1], : sides[2]]
     if isinstance(operator, Pad):
         return np.pad(source, ((0, 0), *zip(operator.before, operator.after, strict=True)), constant_values=zero)
-    assert isinstance(operator, Gather)
-    return source[:, list(operator.order)]
+    if isinstance(operator, Gather):
+        return source[:, list(operator.order)]
+    raise NetworkError(f"operator {type(operator).__name__} has no reference that says what it computes")
 
 
 def requantized(rule: Requantize, total: Integers) -> Integers:
@@ -122,7 +125,15 @@ def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
     filters, channels, *kernel = conv.weight.shape
     least, most = sum_bounds(conv.weight)
     exact = np.float32 if int((most - least).max(initial=0)) < 1 << 24 else np.float64
-    windows = _windows(source, (kernel[0], kernel[1]), conv.strides, conv.pads, zero, conv.dilations, exact)
+    windows = _windows(
+        source,
+        (kernel[0], kernel[1]),
+        strides=conv.strides,
+        pads=conv.pads,
+        fill=zero,
+        dilations=conv.dilations,
+        dtype=exact,
+    )
     count, _, high, wide = windows.shape[:4]
     size, each = kernel[0] * kernel[1], filters // conv.groups
     rows = windows.reshape(count, conv.groups, channels, high, wide, size).transpose(1, 0, 3, 4, 2, 5)
@@ -135,6 +146,7 @@ def _convolved(conv: Conv, source: Integers, zero: int) -> Integers:
 def _windows(
     source: Integers,
     kernel: tuple[int, int],
+    *,
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
     fill: int,
@@ -158,9 +170,9 @@ def _response(norm: ResponseNorm, source: Integers) -> Integers:
 
 
 def _averaged(pool: AveragePool, source: Integers) -> Integers:
-    total = _windows(source, pool.kernel, pool.strides, pool.pads, 0).sum(axis=(4, 5), dtype=np.int64)
+    total = _windows(source, pool.kernel, strides=pool.strides, pads=pool.pads, fill=0).sum(axis=(4, 5), dtype=np.int64)
     ones = np.ones((1, 1, *source.shape[2:]), np.int64)
-    counts = _windows(ones, pool.kernel, pool.strides, pool.pads, 0).sum(axis=(4, 5), dtype=np.int64)
+    counts = _windows(ones, pool.kernel, strides=pool.strides, pads=pool.pads, fill=0).sum(axis=(4, 5), dtype=np.int64)
     which = np.searchsorted(pool.counts, counts)
     rule = pool.requantize
     return _scaled(rule, total * rule.multipliers.astype(np.int64)[which], rule.offsets[which])

@@ -25,6 +25,7 @@ def requantize(
     ratio: Floats,
     zeros: Integers,
     bias: Floats,
+    *,
     bounds: tuple[Integers, Integers],
     target: Value,
     clamp: tuple[float, float] | None = None,
@@ -52,7 +53,7 @@ def requantize(
     long_sum = not _fits(bounds[0]) or not _fits(bounds[1])
     fits = False
     while shift >= 0 and not long_sum:
-        multipliers, offsets, step = _fixed(ratio, zeros, bias, target, shift, joint)
+        multipliers, offsets, step = _fixed(ratio, zeros, bias, target=target, shift=shift, joint=joint)
         ends = np.abs([multipliers * bounds[0], multipliers * bounds[1]]).max(axis=0)
         fits = _fits((ends.sum() if joint else ends) + np.abs(offsets << step))
         if fits or np.abs(multipliers).max(initial=0) < LEAST_MULTIPLIER:
@@ -61,7 +62,9 @@ def requantize(
     if not fits:
         shift = max(0, min(most, MOST_LONG_SHIFT))
         farthest = np.maximum(np.abs(bounds[0] - zeros), np.abs(bounds[1] - zeros)) * np.abs(ratio) + BEYOND
-        multipliers, offsets, step = _fixed(ratio, zeros, np.clip(bias, -farthest, farthest), target, shift, joint)
+        multipliers, offsets, step = _fixed(
+            ratio, zeros, np.clip(bias, -farthest, farthest), target=target, shift=shift, joint=joint
+        )
     low, high = target.limits
     if clamp is not None:
         low, high = max(low, target.q(max(clamp[0], -1e30))), min(high, target.q(min(clamp[1], 1e30)))
@@ -76,7 +79,7 @@ def _fits(numbers: Integers) -> bool:
 
 
 def _fixed(
-    ratio: Floats, zeros: Integers, bias: Floats, target: Value, shift: int, joint: bool
+    ratio: Floats, zeros: Integers, bias: Floats, *, target: Value, shift: int, joint: bool
 ) -> tuple[Integers, Integers, int]:
     """Multipliers, offsets, and the low bits that these are rounded by."""
     one = 2.0**shift

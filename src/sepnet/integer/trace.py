@@ -59,7 +59,7 @@ def _visit(values: GraphValues, node: Node) -> None:
         values.layer = next((name for name in node.inputs if name in values.coded), values.layer)
         try:
             _OPERATORS[node.op](values, node)
-        except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise FormatError(
                 f"the packed file's graph has a node {node.op} that does not fit its inputs: {error}"
             ) from error

@@ -116,7 +116,7 @@ def build(spec: str, **overrides: Any) -> nn.Module:
         raise NetworkError(
             f"network {spec!r}: found a {type(function).__name__} object; expected a function that makes one"
         )
-    return _checked(call(function, request.options, request, "network", NetworkError), request, nn.Module)
+    return _checked(call(function, request.options, request, noun="network", error=NetworkError), request, nn.Module)
 
 
 def outline(spec: str) -> nn.Module:

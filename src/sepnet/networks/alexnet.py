@@ -42,12 +42,13 @@ class AlexNet(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 227,
+        *,
         dropout: float = 0.5,
         lrn: bool = True,
         groups: int = 1,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 67)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=67)
         check_choice("lrn", lrn, (True, False))
         check_choice("groups", groups, (1, 2))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
@@ -87,7 +88,7 @@ class OneWeirdTrick(nn.Module):
         self, num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 63)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=63)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 64, 11, stride=4, padding=2),
@@ -124,6 +125,7 @@ def alexnet(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int | None = None,
+    *,
     dropout: float = 0.5,
     lrn: bool | None = None,
     variant: str = "ungrouped",
@@ -142,7 +144,7 @@ def alexnet(
     check_choice("variant", variant, ("ungrouped", "one_weird_trick"))
     if variant == "ungrouped":
         size = 227 if image_size is None else image_size
-        return AlexNet(num_classes, in_channels, size, dropout, True if lrn is None else lrn)
+        return AlexNet(num_classes, in_channels, size, dropout=dropout, lrn=True if lrn is None else lrn)
     check_choice("lrn", lrn, (None, True, False))
     if lrn:
         raise NetworkArgumentError(
@@ -152,7 +154,7 @@ def alexnet(
 
 
 def alexnet_grouped(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 227, dropout: float = 0.5, lrn: bool = True
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 227, *, dropout: float = 0.5, lrn: bool = True
 ) -> AlexNet:
     """AlexNet as published, conv2, conv4 and conv5 in two groups.  `NetworkError` for arguments out of range.
 
@@ -160,4 +162,4 @@ def alexnet_grouped(
     ...     sum(p.numel() for p in alexnet_grouped().parameters())
     60965224
     """
-    return AlexNet(num_classes, in_channels, image_size, dropout, lrn, groups=2)
+    return AlexNet(num_classes, in_channels, image_size, dropout=dropout, lrn=lrn, groups=2)

@@ -10,7 +10,7 @@ from sepnet.core.errors import NetworkArgumentError
 __all__ = ["check_arguments", "check_choice", "check_width"]
 
 
-def check_arguments(num_classes: int, in_channels: int, image_size: int, dropout: float, smallest: int) -> None:
+def check_arguments(num_classes: int, in_channels: int, image_size: int, *, dropout: float, smallest: int) -> None:
     """Raise `NetworkArgumentError` unless the counts are integers >= 1, `image_size` >= `smallest` and 0 <= dropout < 1."""
     for name, value, least in (
         ("num_classes", num_classes, 1),

@@ -52,11 +52,12 @@ class CInception(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.4,
         lrn: bool = True,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 31)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=31)
         check_choice("lrn", lrn, (True, False))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3)
@@ -85,11 +86,11 @@ class CInception(nn.Module):
 
 
 def c_inception(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.4, lrn: bool = True
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: float = 0.4, lrn: bool = True
 ) -> CInception:
     """C-Inception, reconstructed (see `CInception`).  `NetworkError` for arguments out of range.
 
     >>> sum(p.numel() for p in c_inception().parameters() if p.dim() > 1)
     5097920
     """
-    return CInception(num_classes, in_channels, image_size, dropout, lrn)
+    return CInception(num_classes, in_channels, image_size, dropout=dropout, lrn=lrn)

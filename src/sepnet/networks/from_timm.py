@@ -26,7 +26,9 @@ def from_timm(spec: Spec) -> Any:
     name = spec.argument or ""
     if not timm.is_model(name):
         raise UnknownNameError("timm network", name, timm.list_models())
-    built = call(lambda **options: timm.create_model(name, **options), spec.options, spec, "network", NetworkError)
+    built = call(
+        lambda **options: timm.create_model(name, **options), spec.options, spec, noun="network", error=NetworkError
+    )
     config = getattr(built, "pretrained_cfg", None) or getattr(built, "default_cfg", None) or {}
     if not hasattr(built, "input_shape") and config.get("input_size"):
         built.input_shape = tuple(config["input_size"])

@@ -28,7 +28,9 @@ def from_torchvision(spec: Spec) -> Any:
     name = spec.argument or ""
     if name not in models.list_models():
         raise UnknownNameError("torchvision network", name, models.list_models())
-    built = call(lambda **options: models.get_model(name, **options), spec.options, spec, "network", NetworkError)
+    built = call(
+        lambda **options: models.get_model(name, **options), spec.options, spec, noun="network", error=NetworkError
+    )
     if not hasattr(built, "input_shape"):
         with contextlib.suppress(Exception):  # a network without published weights does not say
             side = models.get_model_weights(name).DEFAULT.transforms().crop_size[0]

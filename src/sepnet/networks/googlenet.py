@@ -96,12 +96,13 @@ class GoogLeNet(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.4,
         lrn: bool = True,
         aux: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 31)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=31)
         check_choice("lrn", lrn, (True, False))
         check_choice("aux", aux, (True, False))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
@@ -168,18 +169,18 @@ def initialize(model: nn.Module) -> None:
 
 
 def googlenet(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.4, lrn: bool = True
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: float = 0.4, lrn: bool = True
 ) -> GoogLeNet:
     """GoogLeNet as deployed, without auxiliary heads.  `NetworkError` for arguments out of range.
 
     >>> sum(p.numel() for p in googlenet().parameters())
     6998552
     """
-    return GoogLeNet(num_classes, in_channels, image_size, dropout, lrn)
+    return GoogLeNet(num_classes, in_channels, image_size, dropout=dropout, lrn=lrn)
 
 
 def googlenet_aux(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.4, lrn: bool = True
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: float = 0.4, lrn: bool = True
 ) -> GoogLeNet:
     """GoogLeNet with its two auxiliary heads, 53.5 MB of which 28.0 MB are deployed.  `NetworkError` as `googlenet`.
 
@@ -187,4 +188,4 @@ def googlenet_aux(
     ...     sum(p.numel() for p in googlenet_aux().parameters())
     13378280
     """
-    return GoogLeNet(num_classes, in_channels, image_size, dropout, lrn, aux=True)
+    return GoogLeNet(num_classes, in_channels, image_size, dropout=dropout, lrn=lrn, aux=True)

@@ -69,11 +69,12 @@ class GoogLeNetBN(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.2,
         aux: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 15)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=15)
         check_choice("aux", aux, (True, False))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.conv1 = ConvNorm(in_channels, 64, 7, stride=2)
@@ -122,11 +123,11 @@ class GoogLeNetBN(nn.Module):
 
 
 def googlenet_bn(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, dropout: float = 0.2, aux: bool = False
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: float = 0.2, aux: bool = False
 ) -> GoogLeNetBN:
     """torchvision's GoogLeNet; `aux` adds the auxiliary heads.  `NetworkError` for arguments out of range.
 
     >>> sum(p.numel() for p in googlenet_bn().parameters())
     6624904
     """
-    return GoogLeNetBN(num_classes, in_channels, image_size, dropout, aux)
+    return GoogLeNetBN(num_classes, in_channels, image_size, dropout=dropout, aux=aux)

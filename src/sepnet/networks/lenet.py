@@ -21,7 +21,7 @@ class LeNet300(nn.Module):
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, image_size: int = 28, dropout: float = 0.0) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=1)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.fc1 = nn.Linear(in_channels * image_size * image_size, 300)
         self.fc2 = nn.Linear(300, 100)
@@ -44,7 +44,7 @@ class LeNet5(nn.Module):
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, image_size: int = 28, dropout: float = 0.0) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 16)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=16)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         side = ((image_size - 4) // 2 - 4) // 2
         self.conv1 = nn.Conv2d(in_channels, 20, 5)

@@ -31,7 +31,7 @@ class MixedCNN(nn.Module):
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, 28, 0.0, 16)
+        check_arguments(num_classes, in_channels, 28, dropout=0.0, smallest=16)
         self.input_shape: tuple[int, int, int] = (in_channels, 28, 28)
         self.stem = nn.Conv2d(in_channels, 16, 3, stride=2, padding=1, bias=False)
         self.stem_bn = nn.BatchNorm2d(16)

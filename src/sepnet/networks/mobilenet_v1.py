@@ -19,7 +19,7 @@ class Separable(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, padding: str = "torch") -> None:
         super().__init__()
-        self.depthwise = conv3x3(in_channels, in_channels, stride, in_channels, padding)
+        self.depthwise = conv3x3(in_channels, in_channels, stride, groups=in_channels, padding=padding)
         self.depthwise_bn = nn.BatchNorm2d(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.pointwise_bn = nn.BatchNorm2d(out_channels)
@@ -53,12 +53,13 @@ class MobileNetV1(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.001,
         width: float = 1.0,
         padding: str = "torch",
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=1)
         check_width(width)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         channels = max(8, int(32 * width))
@@ -87,6 +88,7 @@ def mobilenet_v1(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.001,
     width: float = 1.0,
     padding: str = "torch",
@@ -97,4 +99,4 @@ def mobilenet_v1(
     >>> [sum(p.numel() for p in mobilenet_v1(width=width).parameters()) for width in (0.25, 1.0)]
     [470072, 4231976]
     """
-    return MobileNetV1(num_classes, in_channels, image_size, dropout, width, padding)
+    return MobileNetV1(num_classes, in_channels, image_size, dropout=dropout, width=width, padding=padding)

@@ -26,14 +26,14 @@ class InvertedResidual(nn.Module):
     """1x1 to `expansion` times the channels, depthwise 3x3, 1x1 without ReLU; added to the input if shapes allow."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expansion: int, padding: str = "torch"
+        self, in_channels: int, out_channels: int, stride: int, *, expansion: int, padding: str = "torch"
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.add = stride == 1 and in_channels == out_channels
         self.conv = nn.Sequential(
             *([_norm_relu(nn.Conv2d(in_channels, hidden, 1, bias=False))] if expansion != 1 else []),
-            _norm_relu(conv3x3(hidden, hidden, stride, hidden, padding)),
+            _norm_relu(conv3x3(hidden, hidden, stride, groups=hidden, padding=padding)),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
@@ -69,12 +69,13 @@ class MobileNetV2(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.2,
         width: float = 1.0,
         padding: str = "torch",
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=1)
         check_width(width)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         channels = _round(32 * width)
@@ -82,7 +83,7 @@ class MobileNetV2(nn.Module):
         for expansion, filters, blocks, stride in STAGES:
             for at in range(blocks):
                 step, out = stride if at == 0 else 1, _round(filters * width)
-                features.append(InvertedResidual(channels, out, step, expansion, padding))
+                features.append(InvertedResidual(channels, out, step, expansion=expansion, padding=padding))
                 channels = out
         last = _round(1280 * max(1.0, width))
         self.features = nn.Sequential(*features, _norm_relu(nn.Conv2d(channels, last, 1, bias=False)))
@@ -114,6 +115,7 @@ def mobilenet_v2(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.2,
     width: float = 1.0,
     padding: str = "torch",
@@ -123,4 +125,4 @@ def mobilenet_v2(
     >>> sum(p.numel() for p in mobilenet_v2().parameters())
     3504872
     """
-    return MobileNetV2(num_classes, in_channels, image_size, dropout, width, padding)
+    return MobileNetV2(num_classes, in_channels, image_size, dropout=dropout, width=width, padding=padding)

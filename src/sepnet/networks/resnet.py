@@ -77,12 +77,13 @@ class ResNet(nn.Module):
         self,
         block: type[BasicBlock | Bottleneck],
         blocks: tuple[int, int, int, int],
+        *,
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, 0.0, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -114,12 +115,12 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, image_size: int = 22
     >>> sum(p.numel() for p in resnet18().parameters())
     11689512
     """
-    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, image_size)
+    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes=num_classes, in_channels=in_channels, image_size=image_size)
 
 
 def resnet34(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> ResNet:
     """ResNet-34.  `NetworkError` for arguments out of range."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels, image_size)
+    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes=num_classes, in_channels=in_channels, image_size=image_size)
 
 
 def resnet50(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> ResNet:
@@ -129,14 +130,14 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3, image_size: int = 22
     ...     sum(p.numel() for p in resnet50().parameters())
     25557032
     """
-    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, image_size)
+    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes=num_classes, in_channels=in_channels, image_size=image_size)
 
 
 def resnet101(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> ResNet:
     """ResNet-101.  `NetworkError` for arguments out of range."""
-    return ResNet(Bottleneck, (3, 4, 23, 3), num_classes, in_channels, image_size)
+    return ResNet(Bottleneck, (3, 4, 23, 3), num_classes=num_classes, in_channels=in_channels, image_size=image_size)
 
 
 def resnet152(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> ResNet:
     """ResNet-152.  `NetworkError` for arguments out of range."""
-    return ResNet(Bottleneck, (3, 8, 36, 3), num_classes, in_channels, image_size)
+    return ResNet(Bottleneck, (3, 8, 36, 3), num_classes=num_classes, in_channels=in_channels, image_size=image_size)

@@ -73,10 +73,10 @@ class ResNetCifar(nn.Module):
     """
 
     def __init__(
-        self, n: int, num_classes: int = 10, in_channels: int = 3, image_size: int = 32, shortcut: str = "A"
+        self, n: int, num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, shortcut: str = "A"
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, 0.0, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
         check_choice("shortcut", shortcut, ("A", "B"))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.conv1 = nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False)
@@ -110,7 +110,7 @@ class ProjectedResNetCifar(nn.Module):
 
     def __init__(self, n: int, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, 0.0, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.blocks = [f"map{width}_{at + 1}" for width in WIDTHS for at in range(n)]
         self._add("", "conv1", in_channels, WIDTHS[0])
@@ -118,16 +118,16 @@ class ProjectedResNetCifar(nn.Module):
         for width in WIDTHS:
             for at in range(n):
                 stride = 2 if width > channels else 1
-                self._add(f"map{width}_{at + 1}_", "conv_a", channels, width, stride)
+                self._add(f"map{width}_{at + 1}_", "conv_a", channels, width, stride=stride)
                 self._add(f"map{width}_{at + 1}_", "conv_b", width, width)
                 if stride > 1:
-                    self._add(f"map{width}_{at + 1}_", "conv_proj", channels, width, stride)
+                    self._add(f"map{width}_{at + 1}_", "conv_proj", channels, width, stride=stride)
                 channels = width
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.score = nn.Linear(channels, num_classes)
         _initialize(self)
 
-    def _add(self, block: str, conv: str, in_channels: int, width: int, stride: int = 1) -> None:
+    def _add(self, block: str, conv: str, in_channels: int, width: int, *, stride: int = 1) -> None:
         self.add_module(block + conv, nn.Conv2d(in_channels, width, 3, stride, padding=1))
         self.add_module(block + _norm_of(conv), nn.BatchNorm2d(width))
 
@@ -159,12 +159,12 @@ def _initialize(model: nn.Module) -> None:
 
 
 def _network(
-    n: int, num_classes: int, in_channels: int, image_size: int, shortcut: str
+    n: int, num_classes: int, in_channels: int, image_size: int, *, shortcut: str
 ) -> ResNetCifar | ProjectedResNetCifar:
     check_choice("shortcut", shortcut, SHORTCUTS)
     if shortcut == "projection":
         return ProjectedResNetCifar(n, num_classes, in_channels, image_size)
-    return ResNetCifar(n, num_classes, in_channels, image_size, shortcut)
+    return ResNetCifar(n, num_classes, in_channels, image_size, shortcut=shortcut)
 
 
 def resnet20_cifar(
@@ -178,32 +178,32 @@ def resnet20_cifar(
     >>> [sum(p.numel() for p in resnet20_cifar(shortcut=kind).parameters()) for kind in ("A", "B", "projection")]
     [269722, 272474, 293738]
     """
-    return _network(3, num_classes, in_channels, image_size, shortcut)
+    return _network(3, num_classes, in_channels, image_size, shortcut=shortcut)
 
 
 def resnet32_cifar(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, shortcut: str = "A"
 ) -> ResNetCifar | ProjectedResNetCifar:
     """ResNet-32, see `resnet20_cifar`."""
-    return _network(5, num_classes, in_channels, image_size, shortcut)
+    return _network(5, num_classes, in_channels, image_size, shortcut=shortcut)
 
 
 def resnet44_cifar(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, shortcut: str = "A"
 ) -> ResNetCifar | ProjectedResNetCifar:
     """ResNet-44, see `resnet20_cifar`."""
-    return _network(7, num_classes, in_channels, image_size, shortcut)
+    return _network(7, num_classes, in_channels, image_size, shortcut=shortcut)
 
 
 def resnet56_cifar(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, shortcut: str = "A"
 ) -> ResNetCifar | ProjectedResNetCifar:
     """ResNet-56, see `resnet20_cifar`."""
-    return _network(9, num_classes, in_channels, image_size, shortcut)
+    return _network(9, num_classes, in_channels, image_size, shortcut=shortcut)
 
 
 def resnet110_cifar(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, shortcut: str = "A"
 ) -> ResNetCifar | ProjectedResNetCifar:
     """ResNet-110, see `resnet20_cifar`."""
-    return _network(18, num_classes, in_channels, image_size, shortcut)
+    return _network(18, num_classes, in_channels, image_size, shortcut=shortcut)

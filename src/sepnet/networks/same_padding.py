@@ -33,7 +33,7 @@ class SameConv2d(nn.Conv2d):
         return super().forward(functional.pad(input, pads))
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int, groups: int = 1, padding: str = "torch") -> nn.Conv2d:
+def conv3x3(in_channels: int, out_channels: int, stride: int, *, groups: int = 1, padding: str = "torch") -> nn.Conv2d:
     """A 3x3 convolution without bias; `padding` is `torch`, 1 on every side, or `tf`, as `SameConv2d`.
 
     At stride 1 the two are the same.  Raises `NetworkError` for another padding.

@@ -47,6 +47,7 @@ class PatternResidualBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int = 3,
+        *,
         stride: int = 1,
         groups: int = 1,
         pointwise_groups: int | None = None,
@@ -57,9 +58,9 @@ class PatternResidualBlock(nn.Module):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise NetworkArgumentError(f"found kernel_size={kernel_size}; expected an odd number >= 1")
         beside = groups if pointwise_groups is None else pointwise_groups
-        self.kxk = _conv(in_channels, out_channels, kernel_size, stride, groups)
+        self.kxk = _conv(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
         self.kxk_bn = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
-        self.pointwise = _conv(in_channels, out_channels, 1, stride, beside)
+        self.pointwise = _conv(in_channels, out_channels, 1, stride=stride, groups=beside)
         self.pointwise_bn = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
         self.activation = activation
 
@@ -107,11 +108,11 @@ class SepNetModule(nn.Module):
                 )
         half, quarter = channels // 2, channels // 4
         inside = groups if pattern_groups is None else pattern_groups
-        self.reduce = _conv(channels, half, 1, 1, groups)
+        self.reduce = _conv(channels, half, 1, stride=1, groups=groups)
         self.reduce_bn = nn.BatchNorm2d(half)
-        self.prb1 = PatternResidualBlock(half, half, kernel_size, 1, inside, groups)
-        self.prb2 = PatternResidualBlock(half, quarter, kernel_size, 1, inside, groups)
-        self.recover = _conv(quarter, channels, 1, 1, groups)
+        self.prb1 = PatternResidualBlock(half, half, kernel_size, stride=1, groups=inside, pointwise_groups=groups)
+        self.prb2 = PatternResidualBlock(half, quarter, kernel_size, stride=1, groups=inside, pointwise_groups=groups)
+        self.recover = _conv(quarter, channels, 1, stride=1, groups=groups)
         self.recover_bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -125,7 +126,7 @@ class Transition(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
         super().__init__()
-        self.conv = _conv(in_channels, out_channels, 3, stride, groups)
+        self.conv = _conv(in_channels, out_channels, 3, stride=stride, groups=groups)
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -159,6 +160,7 @@ class SepNet(nn.Module):
         self,
         widths: Sequence[int],
         blocks: Sequence[int],
+        *,
         num_classes: int,
         in_channels: int,
         image_size: int,
@@ -169,7 +171,7 @@ class SepNet(nn.Module):
         pattern_groups: int | None = None,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, 0.0, 1)
+        check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.stem = stem
         self.stem_bn = nn.BatchNorm2d(stem.out_channels)
@@ -196,7 +198,7 @@ class SepNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int) -> nn.Conv2d:
+def _conv(in_channels: int, out_channels: int, kernel_size: int, *, stride: int, groups: int) -> nn.Conv2d:
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise NetworkArgumentError(
             f"found groups={groups} for {in_channels} to {out_channels} channels; expected a divisor of both"
@@ -205,9 +207,18 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int, gr
 
 
 def _imagenet(blocks: tuple[int, int, int], num_classes: int, in_channels: int, image_size: int) -> SepNet:
-    check_arguments(num_classes, in_channels, image_size, 0.0, 1)
-    stem, pool = _conv(in_channels, 64, 7, 2, 1), nn.MaxPool2d(3, stride=2, padding=1)
-    return SepNet((128, 256, 512), blocks, num_classes, in_channels, image_size, stem, pool, (2, 2, 2))
+    check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
+    stem, pool = _conv(in_channels, 64, 7, stride=2, groups=1), nn.MaxPool2d(3, stride=2, padding=1)
+    return SepNet(
+        (128, 256, 512),
+        blocks,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        image_size=image_size,
+        stem=stem,
+        pool=pool,
+        strides=(2, 2, 2),
+    )
 
 
 def sepnet_small(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> SepNet:
@@ -232,6 +243,7 @@ def sepnet_cifar(
     num_classes: int = 10,
     in_channels: int = 3,
     image_size: int = 32,
+    *,
     width: int = 64,
     blocks: Sequence[int] = (1, 1, 2),
     groups: int = 4,
@@ -263,6 +275,17 @@ def sepnet_cifar(
         raise NetworkArgumentError(
             f"found groups={groups!r} with width={width}; expected width to be a multiple of 4 x groups"
         )
-    check_arguments(num_classes, in_channels, image_size, 0.0, 1)
-    stem, widths = _conv(in_channels, width, 3, 1, 1), (width, 2 * width, 4 * width)
-    return SepNet(widths, counts, num_classes, in_channels, image_size, stem, nn.Identity(), (1, 2, 2), groups, 1)
+    check_arguments(num_classes, in_channels, image_size, dropout=0.0, smallest=1)
+    stem, widths = _conv(in_channels, width, 3, stride=1, groups=1), (width, 2 * width, 4 * width)
+    return SepNet(
+        widths,
+        counts,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        image_size=image_size,
+        stem=stem,
+        pool=nn.Identity(),
+        strides=(1, 2, 2),
+        groups=groups,
+        pattern_groups=1,
+    )

@@ -50,6 +50,7 @@ class SqueezeNet(nn.Module):
         self,
         first: tuple[int, int],
         pools: tuple[int, ...],
+        *,
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
@@ -58,7 +59,7 @@ class SqueezeNet(nn.Module):
         last_padding: int = 0,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 21)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=21)
         check_choice("bypass", bypass, ("none", "simple"))
         check_choice("last_padding", last_padding, (0, 1))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
@@ -88,6 +89,7 @@ def squeezenet1_0(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     bypass: str = "none",
     last_padding: int = 0,
@@ -97,13 +99,23 @@ def squeezenet1_0(
     >>> sum(p.numel() for p in squeezenet1_0().parameters())
     1248424
     """
-    return SqueezeNet((96, 7), (2, 5, 9), num_classes, in_channels, image_size, dropout, bypass, last_padding)
+    return SqueezeNet(
+        (96, 7),
+        (2, 5, 9),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        image_size=image_size,
+        dropout=dropout,
+        bypass=bypass,
+        last_padding=last_padding,
+    )
 
 
 def squeezenet1_1(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     bypass: str = "none",
     last_padding: int = 0,
@@ -113,4 +125,13 @@ def squeezenet1_1(
     >>> sum(p.numel() for p in squeezenet1_1().parameters())
     1235496
     """
-    return SqueezeNet((64, 3), (2, 4, 6), num_classes, in_channels, image_size, dropout, bypass, last_padding)
+    return SqueezeNet(
+        (64, 3),
+        (2, 4, 6),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        image_size=image_size,
+        dropout=dropout,
+        bypass=bypass,
+        last_padding=last_padding,
+    )

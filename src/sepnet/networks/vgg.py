@@ -47,11 +47,12 @@ class VGG(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        *,
         dropout: float = 0.5,
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 32)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=32)
         check_choice("batch_norm", batch_norm, (True, False))
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.features = _features(depth, in_channels, batch_norm)
@@ -89,10 +90,10 @@ class VGGCifar(nn.Module):
     """
 
     def __init__(
-        self, depth: int, num_classes: int = 10, in_channels: int = 3, image_size: int = 32, dropout: float = 0.0
+        self, depth: int, num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, in_channels, image_size, dropout, 32)
+        check_arguments(num_classes, in_channels, image_size, dropout=dropout, smallest=32)
         self.input_shape: tuple[int, int, int] = (in_channels, image_size, image_size)
         self.features = _features(depth, in_channels, batch_norm=True)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -133,28 +134,31 @@ def vgg11(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     batch_norm: bool = False,
 ) -> VGG:
     """VGG-11, the paper's A.  `NetworkError` for arguments out of range."""
-    return VGG(11, num_classes, in_channels, image_size, dropout, batch_norm)
+    return VGG(11, num_classes, in_channels, image_size, dropout=dropout, batch_norm=batch_norm)
 
 
 def vgg13(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     batch_norm: bool = False,
 ) -> VGG:
     """VGG-13, the paper's B.  `NetworkError` for arguments out of range."""
-    return VGG(13, num_classes, in_channels, image_size, dropout, batch_norm)
+    return VGG(13, num_classes, in_channels, image_size, dropout=dropout, batch_norm=batch_norm)
 
 
 def vgg16(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     batch_norm: bool = False,
 ) -> VGG:
@@ -164,28 +168,29 @@ def vgg16(
     ...     sum(p.numel() for p in vgg16().parameters())
     138357544
     """
-    return VGG(16, num_classes, in_channels, image_size, dropout, batch_norm)
+    return VGG(16, num_classes, in_channels, image_size, dropout=dropout, batch_norm=batch_norm)
 
 
 def vgg19(
     num_classes: int = 1000,
     in_channels: int = 3,
     image_size: int = 224,
+    *,
     dropout: float = 0.5,
     batch_norm: bool = False,
 ) -> VGG:
     """VGG-19, the paper's E.  `NetworkError` for arguments out of range."""
-    return VGG(19, num_classes, in_channels, image_size, dropout, batch_norm)
+    return VGG(19, num_classes, in_channels, image_size, dropout=dropout, batch_norm=batch_norm)
 
 
 def vgg11_cifar(num_classes: int = 10, in_channels: int = 3, image_size: int = 32, dropout: float = 0.0) -> VGGCifar:
     """VGG-11 with BN for 32x32; `dropout` before the classifier.  `NetworkError` for arguments out of range."""
-    return VGGCifar(11, num_classes, in_channels, image_size, dropout)
+    return VGGCifar(11, num_classes, in_channels, image_size, dropout=dropout)
 
 
 def vgg13_cifar(num_classes: int = 10, in_channels: int = 3, image_size: int = 32, dropout: float = 0.0) -> VGGCifar:
     """VGG-13 with BN for 32x32; `dropout` before the classifier.  `NetworkError` for arguments out of range."""
-    return VGGCifar(13, num_classes, in_channels, image_size, dropout)
+    return VGGCifar(13, num_classes, in_channels, image_size, dropout=dropout)
 
 
 def vgg16_cifar(num_classes: int = 10, in_channels: int = 3, image_size: int = 32, dropout: float = 0.0) -> VGGCifar:
@@ -195,9 +200,9 @@ def vgg16_cifar(num_classes: int = 10, in_channels: int = 3, image_size: int = 3
     ...     sum(p.numel() for p in vgg16_cifar().parameters())
     14728266
     """
-    return VGGCifar(16, num_classes, in_channels, image_size, dropout)
+    return VGGCifar(16, num_classes, in_channels, image_size, dropout=dropout)
 
 
 def vgg19_cifar(num_classes: int = 10, in_channels: int = 3, image_size: int = 32, dropout: float = 0.0) -> VGGCifar:
     """VGG-19 with BN for 32x32; `dropout` before the classifier.  `NetworkError` for arguments out of range."""
-    return VGGCifar(19, num_classes, in_channels, image_size, dropout)
+    return VGGCifar(19, num_classes, in_channels, image_size, dropout=dropout)

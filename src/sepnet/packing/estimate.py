@@ -110,7 +110,7 @@ def estimate(sample: Sample, recipe: Recipe) -> FileEstimate:
     report = sample.report
     about = PackInput(report.name, report.params, InputSpec(report.input_shape), made={"recipe": "0" * 20})
     graph = ExportedGraph(b"", frozenset(sample.state), sample.norms)
-    packed = pack(about, graph, sample.state, coded, _Anew(plan))
+    packed = pack(about, graph, sample.state, coded, code=_Anew(plan))
     layer_of = {site.name: site.layer for site in sample.sites}
     owner = {norm.name: norm.weight.rpartition(".")[0] for norm in sample.norms if norm.weight}
     sizes: dict[str, float] = {}

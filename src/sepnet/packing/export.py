@@ -87,7 +87,8 @@ def _export(model: nn.Module, shape: tuple[int, ...]) -> Any:
         raise NetworkError(
             f"torch.onnx.export does not take this network with input shape {list(shape)}: {type(error).__name__}: {reason}"
         ) from error
-    assert program is not None
+    if program is None:
+        raise NetworkError(f"torch.onnx.export gave no graph of this network with input shape {list(shape)}")
     return program.model_proto
 
 

@@ -60,6 +60,7 @@ def pack(
     graph: ExportedGraph,
     state: State,
     coded: Sequence[CodedTensor],
+    *,
     code: Coder,
     codecs: Sequence[str] | None = None,
 ) -> PackedModel:
@@ -145,7 +146,7 @@ def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTen
         return tensor
     if tensor.values in ("float16", "float32"):
         by_filter = factor.reshape((-1,) + (1,) * (tensor.codes.ndim - 1))
-        return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, tensor.codec)
+        return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, codec=tensor.codec)
     scale = tensor.scale.numbers() if tensor.scale is not None else np.float32(1.0)
     shape = (-1,) + (1,) * (max(scale.ndim, 1) - 1)
     return dataclasses.replace(tensor, scale=Half.of(scale * factor.reshape(shape)))

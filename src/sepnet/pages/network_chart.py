@@ -43,7 +43,7 @@ class Size:
     font: int = 13
 
 
-def svg(content: str, size: Size, height: float, label: str, background: str = "") -> str:
+def svg(content: str, size: Size, *, height: float, label: str, background: str = "") -> str:
     """The outermost element, scaled by its viewBox."""
     back = f'<rect width="{size.width}" height="{height:.0f}" fill="{background}"/>' if background else ""
     return (
@@ -52,7 +52,7 @@ def svg(content: str, size: Size, height: float, label: str, background: str = "
     )
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", fill: str = _INK, more: str = "") -> str:
+def text(x: float, y: float, words: str, *, anchor: str = "start", fill: str = _INK, more: str = "") -> str:
     """One line of text; `words` are escaped here."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{more}>{html.escape(words)}</text>'
 
@@ -81,7 +81,9 @@ def area_chart(report: NetworkReport, size: Size, top: float = 0) -> str:
         parts += [f'<polyline points="{" ".join(line)}" fill="none"{stroke}/>' for stroke in _DASHES]
     parts += [*_names(report, frame, size), _tips(layers, frame)]
     words = f"{len(layers)} layers, first to last"
-    return "".join(parts) + text((frame.left + frame.right) / 2, bottom + 1.6 * size.font, words, "middle", _SOFT)
+    return "".join(parts) + text(
+        (frame.left + frame.right) / 2, bottom + 1.6 * size.font, words, anchor="middle", fill=_SOFT
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _grid(frame: _Frame, size: Size) -> list[str]:
             f'<line x1="{frame.left:.1f}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8c8c8c" '
             f'stroke-opacity="{1 if value == 0 else 0.35}"/>'
         )
-        parts.append(text(frame.left - 6, y + 0.35 * size.font, si(value), "end", _SOFT))
+        parts.append(text(frame.left - 6, y + 0.35 * size.font, si(value), anchor="end", fill=_SOFT))
     return parts
 
 
@@ -150,7 +152,9 @@ def _names(report: NetworkReport, frame: _Frame, size: Size) -> list[str]:
         if at != largest[0] and (share < 0.04 or crowded or start < frame.left):
             continue
         taken.append(y)
-        parts.append(text(x, y + 0.35 * size.font, words, "end", _INK, f'{_HALO} paint-order="stroke"'))
+        parts.append(
+            text(x, y + 0.35 * size.font, words, anchor="end", fill=_INK, more=f'{_HALO} paint-order="stroke"')
+        )
     return parts
 
 
@@ -177,7 +181,7 @@ def share_bars(report: NetworkReport, size: Size, top: float = 0) -> tuple[str, 
     parts = []
     for name, values in (("params", [k.params for k in kinds]), ("macs", [k.macs for k in kinds])):
         total, x = sum(values), left
-        parts.append(text(left - 6, top + tall / 2 + 0.35 * size.font, name, "end"))
+        parts.append(text(left - 6, top + tall / 2 + 0.35 * size.font, name, anchor="end"))
         for kind, value in zip(kinds, values, strict=True):
             share = value / total if total else 0.0
             wide = room * share
@@ -192,9 +196,9 @@ def share_bars(report: NetworkReport, size: Size, top: float = 0) -> tuple[str, 
                         x + wide / 2,
                         top + tall / 2 + 0.35 * size.font,
                         f"{100 * share:.0f} %",
-                        "middle",
-                        ink,
-                        f' style="fill:{ink}" pointer-events="none"',
+                        anchor="middle",
+                        fill=ink,
+                        more=f' style="fill:{ink}" pointer-events="none"',
                     )
                 )
             x += wide

@@ -122,7 +122,7 @@ class Cell:
 
 
 def sortable(
-    identity: str, label: str, names: Sequence[str], rows: Sequence[Sequence[Cell]], choose: str, total: str = ""
+    identity: str, label: str, names: Sequence[str], rows: Sequence[Sequence[Cell]], *, choose: str, total: str = ""
 ) -> str:
     """A table with its tools; without JavaScript it is a plain table.
 

@@ -123,7 +123,7 @@ def _quantize(layer: CalibratedLayer, half: Half, slope: float, largest: int | N
     steps = np.broadcast_to(half.numbers(), (len(rows),))
     codes, bits = np.empty(rows.shape, np.int64), 0.0
     for of, span, curvature in layer.parts():
-        part = choose_codes(rows[of, span], curvature, steps[of], slope, largest)
+        part = choose_codes(rows[of, span], curvature, steps[of], slope, largest=largest)
         codes[of, span] = part.codes
         bits += part.bits
     if slope > 0:

@@ -46,7 +46,7 @@ class Calibration:
         NetworkError: it gives no (n, classes), or has no layer that can be calibrated.
     """
 
-    def __init__(self, source: OnnxSource, data: Dataset, images: int, seed: int, progress: Progress) -> None:
+    def __init__(self, source: OnnxSource, data: Dataset, *, images: int, seed: int, progress: Progress) -> None:
         if source.input_shape and tuple(source.input_shape) != data.input_shape:
             raise DataError(
                 f"the network takes images of shape {list(source.input_shape)}; those of {data.name} are {list(data.input_shape)}"
@@ -113,7 +113,9 @@ class Calibration:
             given = dict(zip(values, probe.run(batch)[1:], strict=True)) | {graph_input: batch}
             return [given[layer.input] for layer in found]
 
-        moments = layer_moments(found, run, self._batches(self._seen, "look at layers"), len(self._seen), self._seed)
+        moments = layer_moments(
+            found, run, self._batches(self._seen, "look at layers"), images=len(self._seen), seed=self._seed
+        )
         made: list[CalibratedLayer] = []
         for layer, each in zip(found, moments, strict=True):
             self._progress(Tick("weigh errors", len(made), len(found)))

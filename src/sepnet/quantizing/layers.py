@@ -111,7 +111,7 @@ def rows_of(layer: Layer, values: Floats) -> Floats:
         return values.reshape(1, -1, values.shape[-1])
     sides = len(layer.kernel)
     spans = reach(layer.kernel, layer.dilations)
-    pads = around(layer.same, layer.pads, values.shape[2:], spans, layer.strides)
+    pads = around(layer.same, layer.pads, sides=values.shape[2:], reach=spans, strides=layer.strides)
     windows = windows_of(values, layer.kernel, layer.strides, pads, dilations=layer.dilations)
     count, channels = windows.shape[:2]
     grouped = windows.reshape(count, layer.groups, channels // layer.groups, *windows.shape[2:])

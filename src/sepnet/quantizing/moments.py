@@ -74,6 +74,7 @@ def layer_moments(
     layers: Sequence[Layer],
     run: Callable[[Floats], Sequence[Floats]],
     batches: Iterable[Floats],
+    *,
     images: int,
     seed: int = 0,
 ) -> Iterator[Moments]:

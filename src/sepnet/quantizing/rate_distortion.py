@@ -84,6 +84,7 @@ def choose_codes(
     curvature: Curvature,
     steps: Floats,
     slope: float,
+    *,
     largest: int | None = None,
     sweeps: int = 2,
 ) -> Coded:
@@ -108,17 +109,17 @@ def choose_codes(
     codes = np.clip(np.rint(exact / step[:, None]), -bound, bound).astype(np.int64)
     rate = _Rate(codes, bound)
     for _ in range(2 if slope > 0 else 1):
-        _compensate(exact, curvature.factor, step, slope, rate, codes)
+        _compensate(exact, curvature.factor, step=step, slope=slope, rate=rate, codes=codes)
         rate = _Rate(codes, bound)
     for _ in range(sweeps):
-        _revise(exact, curvature.matrix, step, slope, rate, codes)
+        _revise(exact, curvature.matrix, step=step, slope=slope, rate=rate, codes=codes)
         rate = _Rate(codes, bound)
     off = exact - codes * step[:, None]
     error = float(((off @ curvature.matrix) * off).sum(dtype=np.float64))
     return Coded(codes, error, float(rate.of(codes).sum()))
 
 
-def _choose(wanted: Floats, stiff: float, step: Floats, slope: float, rate: _Rate) -> Codes:
+def _choose(wanted: Floats, stiff: float, step: Floats, slope: float, *, rate: _Rate) -> Codes:
     """The codes of one column: of the nearest ones and zero, the cheapest."""
     near = np.rint(wanted / step).astype(np.int64)
     most = rate.largest
@@ -130,7 +131,7 @@ def _choose(wanted: Floats, stiff: float, step: Floats, slope: float, rate: _Rat
     return np.asarray(np.take_along_axis(tried, cost.argmin(axis=0)[None], axis=0)[0])
 
 
-def _compensate(exact: Floats, factor: Floats, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
+def _compensate(exact: Floats, factor: Floats, *, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
     """One pass from the first column to the last; columns that are still open take up the error so far."""
     left = np.array(exact, np.float32)
     size = left.shape[1]
@@ -139,13 +140,13 @@ def _compensate(exact: Floats, factor: Floats, step: Floats, slope: float, rate:
         errors = np.zeros((len(left), end - start), np.float32)
         for at in range(start, end):
             unit = factor[at, at]
-            codes[:, at] = _choose(left[:, at], 1 / float(unit) ** 2, step, slope, rate)
+            codes[:, at] = _choose(left[:, at], 1 / float(unit) ** 2, step, slope, rate=rate)
             errors[:, at - start] = (left[:, at] - codes[:, at] * step) / unit
             left[:, at:end] -= np.outer(errors[:, at - start], factor[at, at:end])
         left[:, end:] -= errors @ factor[start:end, end:]
 
 
-def _revise(exact: Floats, matrix: Floats, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
+def _revise(exact: Floats, matrix: Floats, *, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
     """Choose every column anew, given all the others."""
     off = exact - codes * step[:, None]
     size = off.shape[1]
@@ -157,7 +158,7 @@ def _revise(exact: Floats, matrix: Floats, step: Floats, slope: float, rate: _Ra
             column = start + at
             stiff = float(inner[at, at])
             old = codes[:, column]
-            new = _choose(old * step + pull[:, at] / stiff, stiff, step, slope, rate)
+            new = _choose(old * step + pull[:, at] / stiff, stiff, step, slope, rate=rate)
             moved = ((new - old) * step).astype(np.float32)
             if moved.any():
                 pull -= np.outer(moved, inner[at])

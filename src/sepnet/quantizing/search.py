@@ -16,6 +16,7 @@ def approach(
     target: float,
     first: float,
     power: float,
+    *,
     near: float = 0.93,
     tries: int = 7,
 ) -> tuple[float, float, Result] | None:

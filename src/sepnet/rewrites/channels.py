@@ -76,7 +76,7 @@ class Channels(NetworkRewrite, frozen=True):
         wrong = what_differs(model, made, cuts, example)
         if wrong:
             raise NetworkError(_blame(model, chosen, example) or f"without the channels removed {wrong}")
-        return made, _rows(model, made, cuts, sizes, macs)
+        return made, _rows(model, made, cuts, sizes=sizes, macs=macs)
 
     def _choose(self, groups: list[Coupled], model: nn.Module, sizes: Sizes) -> list[tuple[Coupled, list[int]]]:
         """The channels to remove of each group; `sizes` follows.
@@ -198,7 +198,7 @@ def _norms(model: nn.Module, side: Side) -> torch.Tensor | None:
 
 
 def _rows(
-    model: nn.Module, made: nn.Module, cuts: Cuts, sizes: Sizes, macs: Mapping[str, int]
+    model: nn.Module, made: nn.Module, cuts: Cuts, *, sizes: Sizes, macs: Mapping[str, int]
 ) -> tuple[RewriteRow, ...]:
     """The network, then each layer with filters, in the network's order."""
     touched = {layer for layer, _ in cuts}

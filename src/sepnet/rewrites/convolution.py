@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sepnet.core.errors import NetworkError
+
 __all__ = ["convolution", "dense_weight", "no_convolution", "pointwise", "put", "relative_error"]
 
 
@@ -19,7 +21,14 @@ def no_convolution(module: nn.Module, spatial: bool = True) -> str:
     return ""
 
 
-def convolution(like: nn.Conv2d, in_channels: int, out_channels: int, groups: int, bias: bool) -> nn.Conv2d:
+def as_convolution(module: nn.Module) -> nn.Conv2d:
+    """`module`, if it is a `Conv2d`; otherwise `NetworkError`."""
+    if isinstance(module, nn.Conv2d):
+        return module
+    raise NetworkError(no_convolution(module))
+
+
+def convolution(like: nn.Conv2d, in_channels: int, out_channels: int, *, groups: int, bias: bool) -> nn.Conv2d:
     """A convolution with the kernel size, stride, padding and dilation of `like`."""
     return nn.Conv2d(
         in_channels,

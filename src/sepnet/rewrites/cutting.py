@@ -32,9 +32,7 @@ def cuts_of(chosen: Iterable[tuple[Coupled, Collection[int]]]) -> Cuts:
 
 def weight_of(module: nn.Module) -> torch.Tensor:
     """The weight of a layer that has one, in binary64."""
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    return weight.detach().double()
+    return torch.as_tensor(module.weight).detach().double()
 
 
 def cut(model: nn.Module, cuts: Cuts) -> None:
@@ -57,8 +55,7 @@ def cut(model: nn.Module, cuts: Cuts) -> None:
             module.num_parameters = len(kept)
 
 
-def _cut_conv(module: nn.Module, lost: Collection[int], reads: bool) -> None:
-    assert isinstance(module, CONVS)
+def _cut_conv(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, lost: Collection[int], reads: bool) -> None:
     kept = _kept(module.in_channels if reads else module.out_channels, lost)
     if reads:
         own = [at for at in kept if at < module.in_channels // module.groups]  # the same in every group
@@ -109,9 +106,9 @@ def what_differs(model: nn.Module, made: nn.Module, cuts: Cuts, example: torch.T
 
 @torch.no_grad()
 def _silence(module: nn.Module, lost: Collection[int]) -> None:
-    assert isinstance(module, (*CONVS, nn.Linear))
-    width = module.weight.shape[1]
-    module.weight[:, [at for at in lost if at < width]] = 0  # of a convolution in groups each loses the same
+    weight = torch.as_tensor(module.weight)  # the same numbers
+    width = weight.shape[1]
+    weight[:, [at for at in lost if at < width]] = 0  # of a convolution in groups each loses the same
 
 
 class Sizes:

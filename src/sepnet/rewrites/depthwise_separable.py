@@ -10,7 +10,7 @@ from torch import nn
 
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
-from sepnet.rewrites.convolution import convolution, no_convolution, pointwise, put, relative_error
+from sepnet.rewrites.convolution import as_convolution, convolution, no_convolution, pointwise, put, relative_error
 
 __all__ = ["DepthwiseSeparable"]
 
@@ -50,7 +50,7 @@ class DepthwiseSeparable(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """One SVD a channel."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         channels, groups, kept = module.in_channels, module.groups, self.multiplier
         filters = module.out_channels // groups
         weight = module.weight.detach().double().reshape(groups, filters, channels // groups, -1)
@@ -58,7 +58,7 @@ class DepthwiseSeparable(LayerRewrite, frozen=True):
             weight.transpose(1, 2).reshape(channels, filters, -1), full_matrices=False
         )
         root = values[:, :kept].sqrt()
-        depthwise = convolution(module, channels, channels * kept, channels, bias=False)
+        depthwise = convolution(module, channels, channels * kept, groups=channels, bias=False)
         put(depthwise.weight, root[:, :, None] * right[:, :kept])
         columns = (left[:, :, :kept] * root[:, None]).reshape(groups, channels // groups, filters, kept)
         beside = pointwise(module, channels * kept, groups)

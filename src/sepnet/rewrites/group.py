@@ -9,7 +9,7 @@ from torch import nn
 
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
-from sepnet.rewrites.convolution import convolution, dense_weight, no_convolution, put, relative_error
+from sepnet.rewrites.convolution import as_convolution, convolution, dense_weight, no_convolution, put, relative_error
 
 __all__ = ["Group", "Reordered"]
 
@@ -54,7 +54,7 @@ class Group(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """The blocks, and what is left out."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         weight = dense_weight(module)
         rows, columns = module.out_channels // self.groups, module.in_channels // self.groups
         order = torch.arange(module.in_channels)
@@ -64,7 +64,9 @@ class Group(LayerRewrite, frozen=True):
             weight = weight[:, order.to(weight.device)]
         blocks = [weight[at * rows : (at + 1) * rows, at * columns : (at + 1) * columns] for at in range(self.groups)]
         kept = torch.cat(blocks)
-        made = convolution(module, module.in_channels, module.out_channels, self.groups, module.bias is not None)
+        made = convolution(
+            module, module.in_channels, module.out_channels, groups=self.groups, bias=module.bias is not None
+        )
         put(made.weight, kept)
         if made.bias is not None and module.bias is not None:
             put(made.bias, module.bias)

@@ -10,7 +10,7 @@ from torch import nn
 
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
-from sepnet.rewrites.convolution import convolution, no_convolution, pointwise, put, relative_error
+from sepnet.rewrites.convolution import as_convolution, convolution, no_convolution, pointwise, put, relative_error
 
 __all__ = ["LowRank"]
 
@@ -56,12 +56,12 @@ class LowRank(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """One SVD."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         left, values, right = torch.linalg.svd(module.weight.detach().double().flatten(1), full_matrices=False)
         energy = values.square()
         rank = self.rank or _least_rank(energy, self.energy or 1.0)
         root = values[:rank].sqrt()
-        first = convolution(module, module.in_channels, rank, 1, bias=False)
+        first = convolution(module, module.in_channels, rank, groups=1, bias=False)
         put(first.weight, root[:, None] * right[:rank])
         second = pointwise(module, rank)
         put(second.weight, left[:, :rank] * root)

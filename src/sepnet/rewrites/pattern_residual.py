@@ -11,7 +11,7 @@ from torch import nn
 from sepnet.core.network import Kind
 from sepnet.core.rewrite import LayerRewrite, Rewritten
 from sepnet.networks.sepnet import PatternResidualBlock
-from sepnet.rewrites.convolution import no_convolution
+from sepnet.rewrites.convolution import as_convolution, no_convolution
 
 __all__ = ["PatternResidual"]
 
@@ -57,10 +57,17 @@ class PatternResidual(LayerRewrite, frozen=True):
 
     def replace(self, module: nn.Module, inputs: torch.Tensor | None) -> Rewritten:
         """The convolution, and zeros beside it."""
-        assert isinstance(module, nn.Conv2d)
+        module = as_convolution(module)
         groups = self.groups or module.groups
         block = PatternResidualBlock(
-            module.in_channels, module.out_channels, 1, 1, module.groups, groups, norm=False, activation=False
+            module.in_channels,
+            module.out_channels,
+            1,
+            stride=1,
+            groups=module.groups,
+            pointwise_groups=groups,
+            norm=False,
+            activation=False,
         )
         block.kxk = copy.deepcopy(module)
         block.pointwise = nn.Conv2d(

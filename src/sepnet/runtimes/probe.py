@@ -36,6 +36,7 @@ class Probe:
         self,
         model: bytes | str | os.PathLike[str],
         values: Sequence[str] = (),
+        *,
         threads: int | None = None,
         floats_only: bool = False,
         optimized: bool = True,

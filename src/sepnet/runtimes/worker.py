@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -79,14 +79,13 @@ class Worker:
         return answer
 
     def _send(self, line: str) -> None:
-        assert self._child.stdin is not None
+        pipe = cast(IO[str], self._child.stdin)
         with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(line + "\n")
-            self._child.stdin.flush()
+            pipe.write(line + "\n")
+            pipe.flush()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
+        line = cast(IO[str], self._child.stdout).readline()
         if not line:
             raise SepnetError(f"{self.name}: its process ended with status {self._child.wait()}; see above")
         answer: dict[str, Any] = json.loads(line)

@@ -45,7 +45,7 @@ class Linear(Scheme, frozen=True):
             return 'per = "filter" needs a weight with filters; use per = "tensor"'
         return ""
 
-    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
+    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> FakeQuantize:
         """A fake quantizer with the best step."""
         rows = weight.detach().reshape(weight.shape[0] if self.per == "filter" else 1, -1)
         step = torch.stack([best_step(row, self.largest) for row in rows])
@@ -55,7 +55,6 @@ class Linear(Scheme, frozen=True):
     def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
         """The integers behind an already quantized weight (or of a float one, when nothing was trained)."""
         fake = state if isinstance(state, FakeQuantize) else self.attach(weight, [])
-        assert isinstance(fake, FakeQuantize)
         codes = torch.clamp(torch.round(weight / fake.step), -self.largest, self.largest)
         step = Half.of(fake.step.reshape(-1 if self.per == "filter" else ()).numpy())
         return CodedTensor(name, codes.numpy().astype(np.int64), "integer", schemes, step)

@@ -100,7 +100,7 @@ class Pattern(Scheme, frozen=True):
             return FrozenPattern(positive, scale, trainable=self.scale != "global")
         place = next((at for at, peer in enumerate(peers) if peer.data_ptr() == weight.data_ptr()), 0)
         schedule = Schedule(self.gradual, self.ramp, self.freeze, place / max(1, len(peers)))
-        return StraightThroughPattern(weight, scale, self.scale, schedule, choice)
+        return StraightThroughPattern(weight, scale=scale, per=self.scale, schedule=schedule, choice=choice)
 
     def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
         """Signs and magnitudes."""

@@ -77,7 +77,7 @@ class StraightThroughPattern(nn.Module):
     frozen: torch.Tensor
 
     def __init__(
-        self, weight: torch.Tensor, scale: torch.Tensor, per: str, schedule: Schedule, choice: PatternChoice | None
+        self, weight: torch.Tensor, *, scale: torch.Tensor, per: str, schedule: Schedule, choice: PatternChoice | None
     ) -> None:
         super().__init__()
         self.per, self.schedule, self.choice = per, schedule, choice
@@ -125,8 +125,7 @@ class StraightThroughPattern(nn.Module):
         return torch.where(weight.detach() > 0, 1.0, -1.0)
 
 
-def _recall(module: nn.Module, _: Any) -> None:
-    assert isinstance(module, StraightThroughPattern)
+def _recall(module: StraightThroughPattern, _: Any) -> None:
     module._recall()
 
 

@@ -58,11 +58,10 @@ class Prune(Scheme, frozen=True):
 
     def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
         """A mask that the trainer advances."""
-        sparsity = self.sparsity
-        if sparsity is None:
-            assert self.quality is not None
-            threshold = self.quality * float(weight.double().std(correction=0))
-            sparsity = int((weight.double().abs() <= threshold).sum()) / max(1, weight.numel())
+        if self.quality is None:
+            return PruneMask(self, weight, self.sparsity or 0.0)
+        threshold = self.quality * float(weight.double().std(correction=0))
+        sparsity = int((weight.double().abs() <= threshold).sum()) / max(1, weight.numel())
         return PruneMask(self, weight, sparsity)
 
     def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:

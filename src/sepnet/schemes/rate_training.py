@@ -38,7 +38,9 @@ class _BoundedGradient(torch.autograd.Function):
 
 class _Round(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, step: torch.Tensor, codes: torch.Tensor, largest: int) -> torch.Tensor:
+    def forward(  # noqa: PLR0917 (torch's way)
+        ctx: Any, weight: torch.Tensor, step: torch.Tensor, codes: torch.Tensor, largest: int
+    ) -> torch.Tensor:
         ctx.save_for_backward(weight, step, codes)
         ctx.largest = largest
         return codes * step

@@ -38,7 +38,7 @@ class Share(Scheme, frozen=True):
         if self.rounds < 0:
             raise ValueError(f"rounds = {self.rounds}; expected 0 or more")
 
-    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> nn.Module:
+    def attach(self, weight: torch.Tensor, peers: list[torch.Tensor]) -> Codebook:
         """Cluster the weights and make their codebook trainable."""
         numbers = weight.detach().numpy().ravel()
         used = np.flatnonzero(numbers)
@@ -51,7 +51,6 @@ class Share(Scheme, frozen=True):
     def code(self, name: str, weight: torch.Tensor, state: nn.Module | None, schemes: tuple[str, ...]) -> CodedTensor:
         """The assignments and the shared values, sorted; code 0 is zero."""
         book = state if isinstance(state, Codebook) else self.attach(weight, [])
-        assert isinstance(book, Codebook)
         codes, values = book.codes.numpy(), book.values.detach().numpy()
         pruned = bool((codes == 0).any())
         order = np.argsort(values, kind="stable")

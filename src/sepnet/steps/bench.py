@@ -51,6 +51,7 @@ def bench(
     model: PackedModel,
     runtimes: Sequence[str] = (REFERENCE,),
     against: Sequence[str] = ("float",),
+    *,
     batches: Sequence[int] = (1, 32),
     threads: int = 1,
     seconds: float = 2.0,
@@ -74,12 +75,12 @@ def bench(
         FormatError: the file does not say which images it takes, or cannot be run.
         DataError: the images of `data` do not fit.
     """
-    _check(runtimes, against, batches, threads, seconds)
+    _check(runtimes, against, batches=batches, threads=threads, seconds=seconds)
     images, others, about = _images(model, max(batches), data)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         np.save(folder / "images.npy", images)
-        entrants = _entrants(model, runtimes, against, others, folder)
+        entrants = _entrants(model, runtimes, against, images=others, folder=folder)
         lanes = []
         for at, entrant in enumerate(entrants):
             progress(Tick("load", at, len(entrants), f"{entrant.form} by {entrant.runtime}"))
@@ -102,7 +103,7 @@ def _exported(model: PackedModel, images: Array | None, packed: bool) -> bytes:
 
 
 def _check(
-    runtimes: Sequence[str], against: Sequence[str], batches: Sequence[int], threads: int, seconds: float
+    runtimes: Sequence[str], against: Sequence[str], *, batches: Sequence[int], threads: int, seconds: float
 ) -> None:
     for name in runtimes:
         _ = RUNTIMES[name]
@@ -150,7 +151,7 @@ def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array
 
 
 def _entrants(
-    model: PackedModel, runtimes: Sequence[str], against: Sequence[str], images: Array, folder: Path
+    model: PackedModel, runtimes: Sequence[str], against: Sequence[str], *, images: Array, folder: Path
 ) -> list[Entrant]:
     packed = folder / "packed.sepnet"
     model.write(packed, limits=UNLIMITED)

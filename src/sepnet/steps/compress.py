@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from sepnet.codecs import choices, find
-from sepnet.core.choices import Tried, settle
+from sepnet.core.choices import settle
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog, epoch_logs
@@ -21,13 +21,14 @@ from sepnet.core.errors import RecipeError, SepnetError, UsageError
 from sepnet.core.header import InputSpec
 from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
+from sepnet.core.observer import UNWATCHED, Observer
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.plan import make_plan
-from sepnet.core.progress import Progress, Tick, silent
+from sepnet.core.progress import Tick
 from sepnet.core.recipe import Recipe, Stage, with_epochs
 from sepnet.core.rewrite import RewriteRow
 from sepnet.core.score import Score
-from sepnet.core.train_setup import TrainSetup
+from sepnet.core.stage_row import StageRow
 from sepnet.packing.export import export_graph
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.hidden_units import arrange
@@ -44,31 +45,10 @@ from sepnet.training.rewriting import RewrittenNetwork, copied, rewrite_network
 from sepnet.training.trial import Trial
 from sepnet.training.weights import check_finite
 
-__all__ = ["Compressed", "StageRow", "compress"]
+__all__ = ["Compressed", "compress"]
 
 PLAIN_CODECS = ("dense", "bitmap", "relative_index")
 """Codecs without entropy coding; what the files of the stages before the last are written with."""
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """One line of the table: the network as it stands after a stage.
-
-    Attributes:
-        stage: "float", "rewritten" where the recipe rewrites, the recipe's stages, "packed".
-        kept: fraction of the parameters that are not zero.
-        bytes: size of the file that holds this stage (safetensors for "float", a packed file for the others).
-        ratio: bytes of the original parameters at float32, over `bytes`.
-        top1: on the test split; a fraction.
-        ms: median milliseconds for one image at batch size 1 on one thread of ONNX Runtime.
-    """
-
-    stage: str
-    kept: float
-    bytes: int
-    ratio: float
-    top1: float
-    ms: float
 
 
 @dataclass(frozen=True)
@@ -88,20 +68,16 @@ def compress(
     recipe: Recipe,
     data: Dataset,
     report: NetworkReport,
+    *,
     epochs: int | None = None,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
-    progress: Progress = silent,
-    on_epoch: Callable[[EpochLog], None] = lambda _: None,
-    on_row: Callable[[StageRow], None] = lambda _: None,
+    observer: Observer = UNWATCHED,
     keep: Callable[[PackedModel], PackedModel] = lambda packed: packed,
     device: str = "cpu",
-    on_choice: Callable[[Tried], None] = lambda _: None,
-    on_stage: Callable[[str, PackedModel], None] = lambda *_: None,
     teacher: nn.Module | None = None,
     best: bool = False,
     limits: Limits = Limits(),
-    on_setup: Callable[[TrainSetup], None] = lambda _: None,
 ) -> Compressed:
     """Compress a copy of `model` as `recipe` says, fine-tuning on the train split of `data`.
 
@@ -113,10 +89,8 @@ def compress(
         epochs: epochs in all, shared among the stages in the recipe's proportions; None keeps the recipe's own.
         seed: of everything random.
         checkpoint: where to save after every epoch, and perhaps a state to go on from.
-        progress, on_epoch, on_row, on_choice: callbacks.
-        on_setup: gets how this machine computes, before each stage that trains.
+        observer: is told what happens.
         keep: writes the packed model, read back from its bytes, where the user wants it; what it returns is scored.
-        on_stage: gets the name and the packed model of each stage as soon as it is over.
         teacher: the network whose outputs `distill` matches; None is `model` itself.
         best: whether the packed file may take the codecs that read at half the speed, too.
         limits: those of whoever will read the files; one above them ends the work before it begins.
@@ -134,35 +108,36 @@ def compress(
     _check_codecs(recipe)
     digest = recipe.digest()
     start = rewrite_network(model, recipe, data, report)
-    recipe, tried = settle(recipe, Trial(start.model, start.layers, data, recipe, progress))
+    recipe, tried = settle(recipe, Trial(start.model, start.layers, data, recipe, progress=observer.tick))
     for choice in tried:
-        on_choice(choice)
-    work = _Work(start, recipe, data, seed, device, digest)
+        observer.choice(choice)
+    work = _Work(start, recipe, data, seed=seed, device=device, digest=digest, limits=limits, observer=observer)
+    work.best = best
     if teacher is not None:
         check_classes(teacher, data)
         work.teacher = teacher.eval()
-    work.best, work.limits = best, limits
-    progress(Tick("export", 0, 1))
+    observer.tick(Tick("export", 0, 1))
     work.graph = export_graph(start.model, data.input_shape)
     first = work
     if start.rows:
-        first = _Work(start.unwritten(), Recipe("as it came"), data, seed, device, digest)
-        first.limits = limits
+        first = _Work(
+            start.unwritten(), Recipe("as it came"), data, seed=seed, device=device, digest=digest, limits=limits
+        )
         first.graph = export_graph(start.before, data.input_shape)
-    progress(Tick("export", 1, 1))
+    observer.tick(Tick("export", 1, 1))
     if checkpoint is not None and checkpoint.state is not None:
         with checkpoint.loading():
             work.resume(checkpoint.state)
-    work.add_row(first.float_row(), on_row)
+    work.add_row(first.float_row())
     if start.rows and not work.stage_known("rewritten"):
-        work.add_row(work.stage_row("rewritten", on_stage), on_row)
+        work.add_row(work.stage_row("rewritten"))
     for index, stage in enumerate(recipe.stage):
         if index < work.stage:
             continue
-        work.run_stage(index, stage, checkpoint, progress, on_epoch, on_setup)
+        work.run_stage(index, stage, checkpoint)
         if stage.epochs or stage.start:
-            work.add_row(work.stage_row(stage.name, on_stage), on_row)
-    return work.finish(on_row, keep, progress)
+            work.add_row(work.stage_row(stage.name))
+    return work.finish(keep)
 
 
 def _check_codecs(recipe: Recipe) -> None:
@@ -180,13 +155,21 @@ class _Work:
 
     graph: ExportedGraph
     best = False
-    limits = Limits()
 
     def __init__(
-        self, start: RewrittenNetwork, recipe: Recipe, data: Dataset, seed: int, device: str, digest: str
+        self,
+        start: RewrittenNetwork,
+        recipe: Recipe,
+        data: Dataset,
+        *,
+        seed: int,
+        device: str,
+        digest: str,
+        limits: Limits,
+        observer: Observer = UNWATCHED,
     ) -> None:
         self.recipe, self.data, self.report, self.seed, self.device = recipe, data, start.report, seed, device
-        self.digest, self.rewrites = digest, start.rows
+        self.digest, self.rewrites, self.limits, self.observer = digest, start.rows, limits, observer
         self.before, self.teacher = start.before, start.before
         self.network = ParametrizedNetwork(start.model, make_plan(recipe, sites(start.model, start.layers), SCHEMES))
         self.rows: list[StageRow] = []
@@ -205,15 +188,7 @@ class _Work:
         self.epochs = epoch_logs(state["epochs"])
         self._saved_fit = state["fit"]
 
-    def run_stage(
-        self,
-        index: int,
-        stage: Stage,
-        checkpoint: Checkpoint | None,
-        progress: Progress,
-        on_epoch: Callable[[EpochLog], None],
-        on_setup: Callable[[TrainSetup], None],
-    ) -> None:
+    def run_stage(self, index: int, stage: Stage, checkpoint: Checkpoint | None) -> None:
         """Start the stage's schemes and fine-tune."""
         self.network.start(stage.start)
         self.stage = index
@@ -224,37 +199,35 @@ class _Work:
             self.network.model,
             self.data,
             self.recipe.options(stage),
-            stage.epochs,
-            self.seed * 1000 + index,
-            stage.name,
-            lambda time: self.network.advance(stage.start, time),
-            self.teacher,
-            self.network.settled(stage.start),
-            self.device,
-            self.network.penalty,
+            epochs=stage.epochs,
+            seed=self.seed * 1000 + index,
+            stage=stage.name,
+            advance=lambda time: self.network.advance(stage.start, time),
+            teacher=self.teacher,
+            settled=self.network.settled(stage.start),
+            device=self.device,
+            penalty=self.network.penalty,
         )
         if self._saved_fit is not None and checkpoint is not None:
             with checkpoint.loading():
                 fit.load(self._saved_fit)
             self._saved_fit = None
-        on_setup(fit.setup)
 
         def after_epoch(log: EpochLog) -> None:
-            on_epoch(log)
             self.epochs.append(log)
             if checkpoint is not None:
                 rows, epochs = ([dataclasses.astuple(each) for each in table] for table in (self.rows, self.epochs))
                 state = self.network.model.state_dict()
                 checkpoint.save(stage=index, model=state, fit=fit.state(), rows=rows, epochs=epochs)
 
-        fit.run(progress, after_epoch)
+        fit.run(self.observer, after_epoch)
 
-    def add_row(self, row: StageRow, on_row: Callable[[StageRow], None]) -> None:
+    def add_row(self, row: StageRow) -> None:
         """Append a row, unless a resumed run has it already; show it either way."""
         known = next((old for old in self.rows if old.stage == row.stage), None)
         if known is None:
             self.rows.append(row)
-        on_row(known or row)
+        self.observer.row(known or row)
 
     def stage_known(self, name: str) -> bool:
         """Whether a resumed run has the row already."""
@@ -275,21 +248,19 @@ class _Work:
             self._ms(read_back(self.pack(("dense",)), self.limits)),
         )
 
-    def stage_row(self, name: str, on_stage: Callable[[str, PackedModel], None]) -> StageRow:
+    def stage_row(self, name: str) -> StageRow:
         """The network as it stands, in a packed file without entropy coding."""
         packed = self.pack(PLAIN_CODECS)
         row = self._row(name, packed, torch_score(self.network.model, self.data, self.data.test).top1)
         self.stages[name] = packed
-        on_stage(name, packed)  # not before it has run
+        self.observer.stage(name, packed)  # not before it has run
         return row
 
-    def finish(
-        self, on_row: Callable[[StageRow], None], keep: Callable[[PackedModel], PackedModel], progress: Progress
-    ) -> Compressed:
+    def finish(self, keep: Callable[[PackedModel], PackedModel]) -> Compressed:
         """Apply what is left of the plan, pack with the smallest codecs, write, read back, score."""
         self.network.start_rest()
         self.network.advance([scheme for scheme in SCHEMES], 1.0)
-        progress(Tick("pack", 0, 1))
+        self.observer.tick(Tick("pack", 0, 1))
         check_finite(self.network.model.state_dict(), "after compressing")
         packed = self.pack(None)
         if packed.bytes >= self.report.bytes:
@@ -297,12 +268,12 @@ class _Work:
                 f"the packed file would take {packed.bytes} bytes, the float parameters take {self.report.bytes}: recipe {self.recipe.name!r} does not compress this network"
             )
         again = keep(read_back(packed, self.limits))
-        progress(Tick("pack", 1, 1))
+        self.observer.tick(Tick("pack", 1, 1))
         runtime = RUNTIMES[REFERENCE](again)
-        score = score_runtime(runtime, self.data, again.header.input, progress)
+        score = score_runtime(runtime, self.data, again.header.input, self.observer.tick)
         row = self._row("packed", again, score.top1)
         self.rows.append(row)
-        on_row(row)
+        self.observer.row(row)
         return Compressed(packed, score, tuple(self.rows), self.stages, self.rewrites, tuple(self.epochs))
 
     def pack(self, codecs: Sequence[str] | None) -> PackedModel:
@@ -321,7 +292,9 @@ class _Work:
             },
         )
         graph, coded = self._arranged("packed" if codecs is None else "")
-        return pack(about, graph, self.network.state(), coded, self.network.code_anew, codecs or choices(self.best))
+        return pack(
+            about, graph, self.network.state(), coded, code=self.network.code_anew, codecs=codecs or choices(self.best)
+        )
 
     def _arranged(self, stage: str) -> tuple[ExportedGraph, list[CodedTensor]]:
         return arrange(self.graph, self.network.coded(), self.recipe.units if stage == "packed" else "kept")

@@ -61,7 +61,9 @@ def network_svg(report: NetworkReport) -> str:
     area = area_chart(report, size, top)
     bars, below = share_bars(report, size, top + size.height + 0.8 * size.font)
     key, end = legend(report, size, below + 0.4 * size.font)
-    return svg(heading + area + bars + key, size, end + 0.4 * size.font, title, "#ffffff") + "\n"
+    return (
+        svg(heading + area + bars + key, size, height=end + 0.4 * size.font, label=title, background="#ffffff") + "\n"
+    )
 
 
 def _advice(report: NetworkReport) -> str:
@@ -90,13 +92,16 @@ def _both(draw: Callable[[NetworkReport, Size], str], report: NetworkReport) -> 
 def _area(report: NetworkReport, size: Size) -> str:
     key, top = legend(report, size, 2)
     label = f"Params of {report.name} added up layer by layer, by kind"
-    return svg(key + area_chart(report, size, top), size, top + size.height, label)
+    return svg(key + area_chart(report, size, top), size, height=top + size.height, label=label)
 
 
 def _bars(report: NetworkReport, size: Size) -> str:
     bars, below = share_bars(report, size)
     return svg(
-        bars, size, below, f"Shares of params and macs of {report.name} by kind; the table below has the figures"
+        bars,
+        size,
+        height=below,
+        label=f"Shares of params and macs of {report.name} by kind; the table below has the figures",
     )
 
 
@@ -138,7 +143,7 @@ def _layers(report: NetworkReport) -> str:
 
     names = ("layer", "#", "kind", "params", "% of params", "macs", "% of macs", "weight", "bytes")
     rows = [row(at, layer) for at, layer in enumerate(report.layers, 1)]
-    return sortable("layers", "find layers", names, rows, "kind", "params")
+    return sortable("layers", "find layers", names, rows, choose="kind", total="params")
 
 
 def _what_if(what_if: WhatIf) -> str:
@@ -172,5 +177,5 @@ def _what_if(what_if: WhatIf) -> str:
     return (
         f'<p class="soft">Estimated before any training, from {html.escape(what_if.measured_on)} ({coded} really coded): '
         "accuracy is not part of it.  Layers that a method does not touch are kept in binary16; ratio is the network at "
-        f"float32 over the file.</p>{sortable('methods', 'find methods', names, rows, 'applied to')}"
+        f"float32 over the file.</p>{sortable('methods', 'find methods', names, rows, choose='applied to')}"
     )

@@ -80,7 +80,7 @@ def pack_onnx(
         )
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(source, calibrate.data, calibrate.images, calibrate.seed, progress)
+    work = Calibration(source, calibrate.data, images=calibrate.images, seed=calibrate.seed, progress=progress)
     others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
     if bits is not None:
         found = work.in_bits(bits)
@@ -132,7 +132,7 @@ def _pack(
         wanted = InputSpec(data.input_shape, data.mean, data.std)
         classes = () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes
     about = PackInput(Path(path).name, source.params, wanted, classes, {"sepnet": version("sepnet"), **made})
-    return pack(about, source.graph, source.state, [*coded, *rest], code, codecs)
+    return pack(about, source.graph, source.state, [*coded, *rest], code=code, codecs=codecs)
 
 
 def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel, limits: Limits) -> PackReport:

@@ -63,7 +63,7 @@ def pack_weights(
         entry, payload = encode_tensor(coded, choices(options.best))
         restored = TensorReader().decode(entry, payload)
         size = numbers.size * (2 if dtype == "bfloat16" else numbers.dtype.itemsize)
-        rows.append(_row(coded, restored, numbers, size, len(payload) + 4))
+        rows.append(_row(coded, restored, numbers, before=size, stored=len(payload) + 4))
         entries.append(entry)
         payloads.append(payload)
         done, params = done + size, params + numbers.size
@@ -74,7 +74,7 @@ def pack_weights(
     return PackReport(PackedModel.of(header, b"", payloads), tuple(rows), os.path.getsize(path))
 
 
-def _row(coded: CodedTensor, restored: CodedTensor, numbers: npt.NDArray[Any], before: int, stored: int) -> PackRow:
+def _row(coded: CodedTensor, restored: CodedTensor, numbers: npt.NDArray[Any], *, before: int, stored: int) -> PackRow:
     if not np.array_equal(coded.codes, restored.codes):
         raise WeightsError(f"{coded.name} does not come back from its codes; please report this")
     scheme = " + ".join(coded.schemes) + (f" {coded.dtype}" if coded.dtype else "")

@@ -15,10 +15,10 @@ from sepnet.core.ratio import compared
 from sepnet.core.recipe import Recipe
 from sepnet.core.recipe_text import recipe_text
 from sepnet.core.rewrite import RewriteRow, rewrite_table
+from sepnet.core.stage_row import StageRow
 from sepnet.pages.curve import learning_curve
 from sepnet.pages.page import page, table
 from sepnet.pages.patterns import pattern_section
-from sepnet.steps.compress import StageRow
 from sepnet.steps.info import FileReport
 
 __all__ = ["stage_chart", "write_report"]
@@ -29,6 +29,7 @@ def write_report(
     recipe: Recipe,
     rows: Sequence[StageRow],
     file: FileReport,
+    *,
     data: str,
     rewrites: Sequence[RewriteRow] = (),
     epochs: Sequence[EpochLog] = (),

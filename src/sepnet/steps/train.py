@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -12,10 +11,9 @@ from torch import nn
 from sepnet.core.dataset import Dataset
 from sepnet.core.epoch_log import EpochLog, epoch_logs
 from sepnet.core.errors import UsageError
-from sepnet.core.progress import Progress, silent
+from sepnet.core.observer import UNWATCHED, Observer
 from sepnet.core.score import Score
 from sepnet.core.train_options import TrainOptions
-from sepnet.core.train_setup import TrainSetup
 from sepnet.training.checkpoint import Checkpoint
 from sepnet.training.fit import Fit, check_classes, score
 from sepnet.training.weights import check_finite
@@ -36,18 +34,17 @@ def train(
     model: nn.Module,
     data: Dataset,
     options: TrainOptions,
+    *,
     epochs: int,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
-    progress: Progress = silent,
-    on_epoch: Callable[[EpochLog], None] = lambda _: None,
+    observer: Observer = UNWATCHED,
     device: str = "cpu",
-    on_setup: Callable[[TrainSetup], None] = lambda _: None,
 ) -> Trained:
     """Train a copy of `model` on the train split for `epochs` epochs.
 
-    With a checkpoint the state is saved after every epoch, and an interrupted run goes on to the same result.  `on_setup`
-    gets, before the first step, how this machine computes.
+    With a checkpoint the state is saved after every epoch, and an interrupted run goes on to the same result.
+    `observer` is told what happens.
     """
     if options.distill:
         raise UsageError(
@@ -55,7 +52,7 @@ def train(
         )
     check_classes(model, data)
     model = copy.deepcopy(model)
-    fit = Fit(model, data, options, epochs, seed, "train", device=device)
+    fit = Fit(model, data, options, epochs=epochs, seed=seed, stage="train", device=device)
     logs: list[EpochLog] = []
     if checkpoint is not None and checkpoint.state is not None:
         with checkpoint.loading():
@@ -64,12 +61,10 @@ def train(
             logs = epoch_logs(checkpoint.state.get("epochs", ()))
 
     def after_epoch(log: EpochLog) -> None:
-        on_epoch(log)
         logs.append(log)
         if checkpoint is not None:
             checkpoint.save(model=model.state_dict(), fit=fit.state(), epochs=list(map(dataclasses.astuple, logs)))
 
-    on_setup(fit.setup)
-    fit.run(progress, after_epoch)
+    fit.run(observer, after_epoch)
     check_finite(model.state_dict(), "after training")
     return Trained(model.eval(), score(model, data, data.test), tuple(logs))

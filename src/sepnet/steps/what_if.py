@@ -59,7 +59,7 @@ def what_if(report: NetworkReport, weights: Mapping[str, npt.NDArray[Any]] | Non
     sample = take_sample(report, weights)
     base = estimate(sample, Recipe("float16"))
     network = _Network(report, base)
-    rows = [network.row("float16", NETWORK, network.layers, base)]
+    rows = [network.row("float16", NETWORK, network.layers, file=base)]
     for coding in _codings(network):
         rows += network.coded_rows(coding, sample)
     for method, rewrite in _STRUCTURES.items():
@@ -135,7 +135,7 @@ class _Network:
             mixed = {name: (after if name in names else self.base).tensors[name] for name in self.base.tensors}
             file = FileEstimate(mixed, after.header, after.graph)
             zeros = sum(round((1 - coding.kept[layer.name]) * math.prod(layer.weight_shape)) for layer in layers)
-            rows.append(self.row(coding.method, scope, layers, file, -zeros, 0, _rules(coding, layers)))
+            rows.append(self.row(coding.method, scope, layers, file=file, params=-zeros, rules=_rules(coding, layers)))
         return rows
 
     def rewritten_rows(self, method: str, rewrite: Rewrite) -> list[WhatIfRow]:
@@ -159,10 +159,10 @@ class _Network:
         if math.isqrt(int(positions)) ** 2 != positions or channels * classes >= _weights(fcs):
             return []  # inputs that are no square of pixels a channel come from elsewhere, or nothing would be saved
         share = channels * classes / _weights(fcs)
-        return [self._rewritten("no fc", NETWORK, fcs, {x.name: share * _weights((x,)) for x in fcs}, classes)]
+        return [self._rewritten("no fc", NETWORK, fcs, {x.name: share * _weights((x,)) for x in fcs}, biases=classes)]
 
     def _rewritten(
-        self, method: str, scope: str, layers: tuple[LayerReport, ...], sizes: Mapping[str, float], biases: int = -1
+        self, method: str, scope: str, layers: tuple[LayerReport, ...], sizes: Mapping[str, float], *, biases: int = -1
     ) -> WhatIfRow:
         """A row where layers have `sizes` weights; their biases stay, or are `biases` in all."""
         tensors = dict(self.base.tensors)
@@ -176,13 +176,14 @@ class _Network:
             params += biases - sum(layer.params - math.prod(layer.weight_shape) for layer in layers)
             macs = sum(sizes.values()) - sum(layer.macs for layer in layers)
         file = FileEstimate(tensors, self.base.header, self.base.graph)
-        return self.row(method, scope, layers, file, round(params), round(macs))
+        return self.row(method, scope, layers, file=file, params=round(params), macs=round(macs))
 
     def row(
         self,
         method: str,
         scope: str,
         layers: tuple[LayerReport, ...],
+        *,
         file: FileEstimate,
         params: int = 0,
         macs: int = 0,

@@ -17,7 +17,8 @@ from torch.nn import functional
 from sepnet.core.dataset import Dataset, Split
 from sepnet.core.epoch_log import EpochLog
 from sepnet.core.errors import NetworkError, brief
-from sepnet.core.progress import Progress, Tick
+from sepnet.core.observer import UNWATCHED, Observer
+from sepnet.core.progress import Tick
 from sepnet.core.score import Score, score_batches
 from sepnet.core.train_options import TrainOptions
 from sepnet.datasets import hold_out
@@ -52,8 +53,9 @@ class Fit:
         model: nn.Module,
         data: Dataset,
         options: TrainOptions,
+        *,
         epochs: int,
-        seed: int,
+        seed: int = 0,
         stage: str,
         advance: Callable[[float], None] = lambda _: None,
         teacher: nn.Module | None = None,
@@ -98,14 +100,19 @@ class Fit:
         if self.average is not None:
             self.average.load(state["average"])
 
-    def run(self, progress: Progress, after_epoch: Callable[[EpochLog], None]) -> None:
-        """Run the epochs that are left; fewer if `patience` ends."""
+    def run(self, observer: Observer = UNWATCHED, after_epoch: Callable[[EpochLog], None] = lambda _: None) -> None:
+        """Run the epochs that are left; fewer if `patience` ends.
+
+        `after_epoch` is where the caller saves the state; the observer was told of the epoch before.
+        """
+        observer.setup(self.setup)
         try:
             while self.done < self.epochs and not self._patience_over():
-                log = self._epoch(progress)
+                log = self._epoch(observer)
                 self.done += 1
                 if self.options.validation:
                     log = self._validated(log)
+                observer.epoch(log)
                 after_epoch(log)
             self._finish()
         finally:
@@ -117,7 +124,7 @@ class Fit:
     def _there(self, images: torch.Tensor) -> torch.Tensor:
         return images.to(self.device, memory_format=self.format)
 
-    def _epoch(self, progress: Progress) -> EpochLog:
+    def _epoch(self, observer: Observer) -> EpochLog:
         started, seen = time.perf_counter(), 0
         torch.manual_seed(hash_seed(self.seed, self.done))
         self.model.train()
@@ -133,7 +140,7 @@ class Fit:
             seen += len(images)
             if step % 16 == 0 or step == steps - 1:
                 now, all_steps = self.done * steps + step + 1, self.epochs * steps
-                progress(Tick(self.stage, now, all_steps, f"epoch {self.done + 1}/{self.epochs}"))
+                observer.tick(Tick(self.stage, now, all_steps, f"epoch {self.done + 1}/{self.epochs}"))
         loss, top1 = (self.team.total(running) / max(1, seen)).tolist()
         if not math.isfinite(loss) or not self._finite():
             what = "a weight became NaN or Inf" if math.isfinite(loss) else f"the loss became {loss}"

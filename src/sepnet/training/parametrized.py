@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -163,17 +163,12 @@ class ParametrizedNetwork:
         return dataclasses.replace(coded, codec=weight.codec)
 
     def _value(self, site: Site) -> torch.Tensor:
-        value = getattr(self.model.get_submodule(site.layer), site.parameter)
-        assert isinstance(value, torch.Tensor)
-        return value
+        return cast(torch.Tensor, getattr(self.model.get_submodule(site.layer), site.parameter))
 
     def _original(self, name: str) -> torch.Tensor:
-        original = self._chain(name).original
-        assert isinstance(original, torch.Tensor)
-        return original
+        return self._chain(name).original
 
     def _chain(self, name: str) -> parametrize.ParametrizationList:
         layer, _, parameter = name.rpartition(".")
         chain = self.model.get_submodule(layer).parametrizations[parameter]  # type: ignore[index]
-        assert isinstance(chain, parametrize.ParametrizationList)
-        return chain
+        return cast(parametrize.ParametrizationList, chain)

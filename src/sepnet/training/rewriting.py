@@ -100,16 +100,18 @@ def rewrite_layers(
         rule = make_rewrite(table, REWRITES, where)
         names = _matches(model, rule, where)
         if isinstance(rule.rewrite, LayerRewrite):
-            model, made = _each(model, rule.rewrite, names, data, where)
+            model, made = _each(model, rule.rewrite, names, data, where=where)
+        elif isinstance(rule.rewrite, NetworkRewrite):
+            model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where=where)
         else:
-            assert isinstance(rule.rewrite, NetworkRewrite)
-            model, made = _whole(model, rule.rewrite, names, data.input_shape if data else input_shape, where)
+            kind = type(rule.rewrite).__name__
+            raise RecipeError(f"{where}: found a {kind}; expected a LayerRewrite or a NetworkRewrite")
         rows += made
     return model, tuple(rows)
 
 
 def _each(
-    model: nn.Module, rewrite: LayerRewrite, names: Sequence[str], data: Dataset | None, where: str
+    model: nn.Module, rewrite: LayerRewrite, names: Sequence[str], data: Dataset | None, *, where: str
 ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
     """One layer after the other, in place."""
     rows = []
@@ -125,7 +127,7 @@ def _each(
 
 
 def _whole(
-    model: nn.Module, rewrite: NetworkRewrite, names: Sequence[str], shape: tuple[int, ...] | None, where: str
+    model: nn.Module, rewrite: NetworkRewrite, names: Sequence[str], shape: tuple[int, ...] | None, *, where: str
 ) -> tuple[nn.Module, tuple[RewriteRow, ...]]:
     """The layers together."""
     if shape is None:

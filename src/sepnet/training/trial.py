@@ -26,7 +26,7 @@ class Trial:
     """Top-1 on held-out training images of a network under a recipe, before any fine-tuning."""
 
     def __init__(
-        self, model: nn.Module, report: NetworkReport, data: Dataset, recipe: Recipe, progress: Progress
+        self, model: nn.Module, report: NetworkReport, data: Dataset, recipe: Recipe, *, progress: Progress
     ) -> None:
         self.model, self.report, self.progress = model, report, progress
         choices = open_choices(recipe)

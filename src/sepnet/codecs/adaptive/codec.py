@@ -127,7 +127,7 @@ class Adaptive(Codec):
 
         def read(part: slice, piece: bytes) -> npt.NDArray[np.int32]:
             rows = part.stop - part.start
-            codes, whole = engine().read_codes(piece, rows, matrix.columns, matrix.kernel, self.mixes)
+            codes, whole = engine().read_codes(piece, rows, matrix.columns, kernel=matrix.kernel, mixes=self.mixes)
             if not whole:
                 raise FormatError(f"the {len(piece)} bytes do not end where the last of their codes does")
             return _unsigned(codes, way)

@@ -58,7 +58,7 @@ def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
-def read_codes(data: bytes, rows: int, columns: int, kernel: int, mixes: bool) -> tuple[Codes, bool]:
+def read_codes(data: bytes, rows: int, columns: int, *, kernel: int, mixes: bool) -> tuple[Codes, bool]:
     """A matrix of codes, int32, and whether the data ended where a writer would have ended it."""
     codes, means = np.zeros((rows, columns), np.int32), np.zeros(columns, np.uint32)
     given = _coder(mixes), data, len(data), _pointer(codes), rows, columns, kernel, _pointer(means), int(mixes)

@@ -139,7 +139,7 @@ def _tail(coder: Coder, rest: int, by_column: int, by_row: int) -> int:
 class _Matrix:
     """One pass over a matrix of codes; see `code_matrix` in adaptive.c."""
 
-    def __init__(self, coder: Coder, codes: list[list[int]], columns: int, kernel: int, mixes: bool) -> None:
+    def __init__(self, coder: Coder, codes: list[list[int]], *, columns: int, kernel: int, mixes: bool) -> None:
         self.coder, self.codes, self.columns, self.kernel, self.mixes = coder, codes, columns, kernel, mixes
         self.side = int(kernel**0.5 + 1e-6)
         self.means = [0] * columns
@@ -157,7 +157,9 @@ class _Matrix:
                 self.means[c] = _towards(self.means[c], abs(value), fresh)
                 row = _towards(row, abs(value), share[min(c, 255)])
 
-    def _code(self, code: list[int], above_row: list[int], above_row2: list[int], r: int, c: int, row: int) -> int:
+    def _code(  # noqa: PLR0917 (called for every code)
+        self, code: list[int], above_row: list[int], above_row2: list[int], r: int, c: int, row: int
+    ) -> int:
         kernel, side, mixes, deep = self.kernel, self.side, self.mixes, self.kernel > 1
         decide, value, place = self.coder.decide, code[c], c % self.kernel
         left, left2 = code[c - 1] if c else 0, code[c - 2] if c > 1 else 0
@@ -208,19 +210,19 @@ class _Matrix:
         return k if positive else -k
 
 
-def read_codes(data: bytes, rows: int, columns: int, kernel: int, mixes: bool) -> tuple[Codes, bool]:
+def read_codes(data: bytes, rows: int, columns: int, *, kernel: int, mixes: bool) -> tuple[Codes, bool]:
     """A matrix of codes, int32, and whether the data ended where a writer would have ended it."""
     coder = Coder(mixes)
     coder.start(data)
     codes = [[0] * columns for _ in range(rows)]
-    _Matrix(coder, codes, columns, kernel, mixes).run()
+    _Matrix(coder, codes, columns=columns, kernel=kernel, mixes=mixes).run()
     return np.array(codes, np.int32).reshape(rows, columns), coder.read_all()
 
 
 def write_codes(codes: Codes, kernel: int, mixes: bool) -> bytes:
     """The bytes of a matrix of codes, each from -2**22 to 2**22."""
     coder = Coder(mixes)
-    _Matrix(coder, codes.tolist(), codes.shape[1], kernel, mixes).run()
+    _Matrix(coder, codes.tolist(), columns=codes.shape[1], kernel=kernel, mixes=mixes).run()
     return coder.written()
 
 

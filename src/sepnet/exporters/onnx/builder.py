@@ -87,13 +87,8 @@ class Builder:
 
     def smallest(self, ways: Iterable[Way]) -> str:
         """Go the way that adds the fewest bytes (the first of equals); all give the same numbers."""
-        best, result = None, ""
-        for way in ways:
-            tried = Builder(before=self)
-            value = way(tried)
-            if best is None or tried.size < best.size:
-                best, result = tried, value
-        assert best is not None
+        tried = [(build := Builder(before=self), way(build)) for way in ways]
+        best, result = min(tried, key=lambda each: each[0].size)
         self.take(best)
         return result
 

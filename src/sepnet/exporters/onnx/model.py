@@ -107,7 +107,7 @@ class OnnxNetwork:
         if ranges is not None:
             found = find_integer_layers(graph, self.weights, live_values(graph) & ranges.keys())
             values = quantized_values(graph, found, ranges)
-            pairs = Pairs(build, graph, found, values, self.weights, packed=packed, kinds=kinds or {})
+            pairs = Pairs(build, graph, found, values, weights=self.weights, packed=packed, kinds=kinds or {})
             layers = pairs.layers
             turned = {layer.turned.outputs[0] for layer in found.values() if layer.turned}
             unread = turned - {name for node in pairs.nodes for name in names_read(node)}

@@ -71,8 +71,8 @@ class Pairs:
         graph: OnnxGraph,
         layers: Mapping[int, IntegerLayer],
         values: Mapping[str, Scaled],
-        weights: Mapping[str, Weight],
         *,
+        weights: Mapping[str, Weight],
         packed: bool,
         kinds: Mapping[str, IntegerKind],
     ) -> None:
@@ -90,7 +90,7 @@ class Pairs:
         for at, node in enumerate(graph.nodes):
             if at in layers:
                 name = layers[at].weight
-                node = self._layer(node, layers[at], integers[name], codes[name], self._scaled[at])
+                node = self._layer(node, layers[at], integer=integers[name], codes=codes[name], scaled=self._scaled[at])
             node = replace(node, inputs=tuple(inputs.get(name, name) for name in node.inputs))
             build.part, first = ACTIVATIONS, node.outputs[0]
             raw = build.name() if first in values else first
@@ -131,7 +131,7 @@ class Pairs:
             for name, need in least.items()
         }
 
-    def _layer(self, node: Node, layer: IntegerLayer, integer: IntegerWeight, codes: str, scaled: Scaled) -> Node:
+    def _layer(self, node: Node, layer: IntegerLayer, *, integer: IntegerWeight, codes: str, scaled: Scaled) -> Node:
         build, axis = self._build, layer.axis
         build.part = layer.weight
         if layer.turned:

@@ -69,7 +69,7 @@ def excess(layer: PairedLayer, codes: Array) -> Wide:
         flat = codes.reshape(-1, codes.shape[-1])
         found = np.zeros((len(flat), len(rows)), np.int32)
         for pair in np.flatnonzero(wide.any(axis=0)).tolist():
-            _add_excess(found.T, flat[:, 2 * pair], flat[:, 2 * pair + 1], rows, wide, pair)
+            _add_excess(found.T, flat[:, 2 * pair], flat[:, 2 * pair + 1], rows=rows, wide=wide, pair=pair)
         return found.reshape(*codes.shape[:-1], len(rows))
     seen = _windows(layer, codes)
     group, channels = layer.node.integer("group", 1), layer.integer.codes.shape[1]
@@ -81,7 +81,7 @@ def excess(layer: PairedLayer, codes: Array) -> Wide:
         numbers = np.moveaxis(part, 1, -1)  # (n, *sides, *kernel, channels): kernels go along the channels first
         for pair in np.flatnonzero(wide[mine].any(axis=0)).tolist():
             one, other = (_taken(numbers, number, 1 + sides) for number in (2 * pair, 2 * pair + 1))
-            _add_excess(found[mine], one, other, rows[mine], wide[mine], pair)
+            _add_excess(found[mine], one, other, rows=rows[mine], wide=wide[mine], pair=pair)
     return np.moveaxis(found, 0, 1)
 
 
@@ -89,7 +89,9 @@ def _windows(layer: PairedLayer, codes: Array) -> Array:
     """The windows of a convolution, the zero point around the map."""
     node, sides, kernel = layer.node, codes.shape[2:], layer.integer.codes.shape[2:]
     strides, gaps = (node.integers(name) or (1,) * len(sides) for name in ("strides", "dilations"))
-    ends = around(node.text("auto_pad", "NOTSET"), node.integers("pads"), sides, reach(kernel, gaps), strides)
+    ends = around(
+        node.text("auto_pad", "NOTSET"), node.integers("pads"), sides=sides, reach=reach(kernel, gaps), strides=strides
+    )
     return windows(codes, kernel, strides, ends, dilations=gaps, fill=int(layer.scaled.zero))
 
 
@@ -102,7 +104,7 @@ def _taken(numbers: Array, number: int, leading: int) -> Array:
     return np.asarray(numbers[at])
 
 
-def _add_excess(found: Wide, one: Array, other: Array, rows: Wide, wide: npt.NDArray[np.bool_], pair: int) -> None:
+def _add_excess(found: Wide, one: Array, other: Array, *, rows: Wide, wide: npt.NDArray[np.bool_], pair: int) -> None:
     """Add to `found` (filters, ...) what a pair of activations (...) gives with each filter's pair of weights."""
     places = np.nonzero(one.astype(np.int32) + other >= LEAST_CODES)
     first, second = one[places].astype(np.int32), other[places].astype(np.int32)

@@ -229,7 +229,7 @@ def _fields(build: Builder, flat: Bytes, bits: int, shape: tuple[int, ...]) -> s
         data = build.constant(_in_bytes(flat >> np.uint8(at) & np.uint8((1 << width) - 1), width))
         moved = build.add("BitShift", data, shifts, direction=b"RIGHT")
         part = build.add("BitwiseAnd", moved, build.integers((1 << width) - 1, kind=np.uint8))
-        part = _shaped(build, part, 8 // width, len(flat), shape)
+        part = _shaped(build, part, 8 // width, size=len(flat), shape=shape)
         if at:
             part = build.add("BitShift", part, build.integers(at, kind=np.uint8), direction=b"LEFT")
         result = build.add("BitwiseOr", result, part) if result else part
@@ -241,7 +241,7 @@ def _bits(build: Builder, flat: Mask, shape: tuple[int, ...]) -> str:
     """uint8 that is not 0 where `flat` is true, in the shape."""
     masks = build.constant(np.uint8(1) << np.arange(8, dtype=np.uint8))
     found = build.add("BitwiseAnd", build.constant(_in_bytes(flat.astype(np.uint8), 1)), masks)
-    return _shaped(build, found, 8, len(flat), shape)
+    return _shaped(build, found, 8, size=len(flat), shape=shape)
 
 
 def _in_bytes(flat: Bytes, width: int) -> Bytes:
@@ -251,7 +251,7 @@ def _in_bytes(flat: Bytes, width: int) -> Bytes:
     return np.asarray(np.bitwise_or.reduce(shifted, axis=1, dtype=np.uint8)[:, None])
 
 
-def _shaped(build: Builder, parts: str, a_byte: int, size: int, shape: tuple[int, ...]) -> str:
+def _shaped(build: Builder, parts: str, a_byte: int, *, size: int, shape: tuple[int, ...]) -> str:
     """The first `size` of the values that were taken from bytes, in the shape."""
     if size % a_byte == 0:
         return build.reshape(parts, shape)
