@@ -1,7 +1,7 @@
-"""The model in tests/golden/v1.sepnet and v1_1.sepnet, made by hand: every kind of value, codec and granularity of scales.
+"""The models in tests/golden: those of v1.sepnet and v1_1.sepnet: every kind of value, codec and granularity of scales.
 
-Version 1.0 is no longer written, 1.1 has the preset dictionary and the adaptive codecs.  Both are frozen;
-`python tests/core/golden_model.py` wrote v1_1.sepnet and v1_1.json.
+Version 1.0 is no longer written, 1.1 has the preset dictionary and the adaptive codecs.  v1_2.sepnet
+has several inputs and outputs.  All are frozen; `python tests/core/golden_model.py` wrote v1_1 and v1_2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
 from sepnet.core.header import Header, InputSpec, NormEntry, ZeroEntry
-from sepnet.core.packed_model import PackedModel
+from sepnet.core.packed_model import PORTS, PackedModel
 from sepnet.packing.pack import encode_tensor, encode_tensors
 from sepnet.packing.restore import state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
@@ -114,8 +114,53 @@ def golden_model(preset: bool) -> PackedModel:
     return PackedModel.of(header, golden_graph(), [payload for _, payload in encoded], preset=preset)
 
 
+def stateful_model() -> PackedModel:
+    """Version 1.2: a table of tokens, a state, a scalar; outputs of two types; names as their author gave them."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Gather", ["table", "tokens"], ["v0"]),
+        node("ReduceMean", ["v0", "k0"], ["v1"], keepdims=0),
+        node("Add", ["v1", "state"], ["v2"]),
+        node("Mul", ["v2", "gain"], ["next state"]),
+        node("ArgMax", ["next state"], ["best:0"], axis=1, keepdims=0),
+    ]
+    inputs = [
+        value("tokens", TensorProto.INT64, ["batch", "length"]),
+        value("state", TensorProto.FLOAT, ["batch", 4]),
+        value("gain", TensorProto.FLOAT, []),
+    ]
+    outputs = [
+        value("next state", TensorProto.FLOAT, ["batch", 4]),
+        value("best:0", TensorProto.INT64, ["batch"]),
+    ]
+    axis = helper.make_tensor("k0", TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(nodes, "n", inputs, outputs, [axis])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    table = CodedTensor(
+        "table",
+        np.arange(-12, 12).reshape(6, 4) * 5 % 9 - 4,
+        "integer",
+        ("linear",),
+        Half.of(np.float32(0.25)),
+        codec="dense",
+    )
+    entry, payload = encode_tensor(table)
+    return PackedModel.of(Header("stateful", 24, (entry,)), data, [payload], minor=PORTS)
+
+
+STATEFUL_INPUT = {
+    "tokens": np.array([[0, 3, 5], [2, 2, 1]]),
+    "state": np.float32([[0, 1, 2, 3], [3, 2, 1, 0]]),
+    "gain": np.float32(0.5),
+}
+
+
 def write() -> None:
-    """The golden files of version 1.1."""
+    """The golden files of versions 1.1 and 1.2."""
+    stateful = stateful_model()
+    (GOLDEN / "v1_2.sepnet").write_bytes(stateful.to_bytes())
+    found = {name: array.tolist() for name, array in OnnxRuntime(stateful).run(STATEFUL_INPUT).items()}
+    (GOLDEN / "v1_2.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
     model = golden_model(preset=True)
     (GOLDEN / "v1_1.sepnet").write_bytes(model.to_bytes())
     state = {

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 import second_reader
-from golden_model import GOLDEN, INPUT, golden_model
+from golden_model import GOLDEN, INPUT, STATEFUL_INPUT, golden_model, stateful_model
 
 from sepnet.core.packed_model import PackedModel
+from sepnet.packing.ports import ports_of
 from sepnet.packing.restore import state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
@@ -122,3 +123,27 @@ def test_what_the_header_says(key: str) -> None:
             "made": {"sepnet": "0.1.0", "seed": 7, "top1": 0.5},
         }[key]
     )
+
+
+def test_version_1_2_has_inputs_and_outputs_of_any_number_and_type() -> None:
+    data = (GOLDEN / "v1_2.sepnet").read_bytes()
+    expected = json.loads((GOLDEN / "v1_2.json").read_text(encoding="utf-8"))
+    model = PackedModel.from_bytes(data)
+    assert data[8:10] == b"\1\2" and model.to_bytes()[:12] == data[:12]
+    assert (model.header, model.graph, model.payloads) == (
+        stateful_model().header,
+        stateful_model().graph,
+        stateful_model().payloads,
+    )
+    _, graph, numbers = second_reader.read(data)
+    assert graph == model.graph
+    np.testing.assert_array_equal(numbers["table"], state_dict(model)["table"])
+    found = OnnxRuntime(model).run(STATEFUL_INPUT)
+    assert {name: array.tolist() for name, array in found.items()} == expected
+    inputs, outputs = ports_of(model.graph)
+    assert list(map(str, inputs)) == [
+        "tokens (int64, batch x length)",
+        "state (float32, batch x 4)",
+        "gain (float32, a scalar)",
+    ]
+    assert list(map(str, outputs)) == ["next state (float32, batch x 4)", "best:0 (int64, batch)"]

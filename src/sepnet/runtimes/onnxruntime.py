@@ -37,6 +37,7 @@ class OnnxRuntime(Runtime):
         except NetworkError as error:
             raise FormatError(str(error).replace("the network", "the packed file's graph", 1)) from error
         self.inputs, self.outputs = ports_of(data)
+        self.session.inputs = self.inputs  # which tell a scalar from what is of any shape
 
     @classmethod
     def of_file(cls, path: Path, threads: int | None = None) -> Run:
