@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sepnet.counting.onnx_file import OnnxGraph
+from sepnet.graphs.nodes import inner_graphs
 
 __all__ = ["bytes_of", "names_inside", "peak_bytes"]
 
@@ -51,8 +52,7 @@ def bytes_of(graph: OnnxGraph, name: str) -> int:
 
 def names_inside(node: Any) -> Iterator[str]:
     """Names that the graphs inside a node (If, Loop, Scan) read."""
-    for attribute in node.attribute:
-        for part in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            for inner in part.node:
-                yield from inner.input
-                yield from names_inside(inner)
+    for part in inner_graphs(node):
+        for inner in part.node:
+            yield from inner.input
+            yield from names_inside(inner)

@@ -10,6 +10,7 @@ from typing import Any
 from sepnet.core.network import Kind, LayerReport
 from sepnet.counting.onnx_file import OnnxGraph, Shape
 from sepnet.counting.onnx_memory import bytes_of, names_inside
+from sepnet.graphs.nodes import settings
 
 __all__ = ["count"]
 
@@ -199,7 +200,7 @@ class _Counting:
         shape = self._shape(main) or ()
         row = _Row(self._name(node, roots), self._kind(node, main), shape, roots)
         if node.op_type in CONVS and row.kind == "conv kxk":
-            groups = _attribute(node, "group", 1)
+            groups = settings(node).get("group", 1)
             row.notes += [f"{groups} groups"] if groups > 1 else []
         row.notes += [] if roots or not main else ["its weights are constants, which are no parameters"]
         row.named = row.name == _owner(roots)
@@ -221,7 +222,7 @@ class _Counting:
         if node.op_type in CONVS:
             if all(side == 1 for side in shape[2:]):
                 return "conv 1x1"
-            groups = _attribute(node, "group", 1)
+            groups = settings(node).get("group", 1)
             taken = shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups
             return "depthwise" if groups == taken > 1 else "conv kxk"
         if node.op_type in MATRICES:
@@ -251,7 +252,7 @@ class _Counting:
         taken, given = self._shape(node.input[0]), self._shape(node.output[0])
         if not taken or given is None:
             return None
-        long = taken[0] if node.op_type == "Gemm" and _attribute(node, "transA", 0) else taken[-1]
+        long = taken[0] if node.op_type == "Gemm" and settings(node).get("transA") else taken[-1]
         return math.prod(given) * long // self.graph.batch
 
     def _uncounted(self, row: _Row, why: str) -> None:
@@ -268,7 +269,3 @@ class _Counting:
 def _owner(roots: Sequence[str]) -> str:
     """The path that a weight's name begins with; "" if it has none ("onnx::MatMul_12", "W")."""
     return roots[0].rpartition(".")[0] if roots and "::" not in roots[0] else ""
-
-
-def _attribute(node: Any, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)

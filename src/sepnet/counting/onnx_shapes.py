@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.nodes import settings
+
 __all__ = ["infer_shapes"]
 
 Values = dict[str, npt.NDArray[Any]]
@@ -76,7 +78,7 @@ def _evaluate(proto: Any) -> Values:
 
 def _value(node: Any, values: Values, shapes: dict[str, list[int]], opsets: Any) -> npt.NDArray[Any] | None:
     if node.op_type == "Shape" and node.input[0] in shapes:
-        part = {attribute.name: int(attribute.i) for attribute in node.attribute}
+        part = settings(node)
         return np.asarray(shapes[node.input[0]][part.get("start", 0) : part.get("end")], np.int64)
     names = [name for name in node.input if name]
     if node.op_type == "Constant" or not names or not all(name in values for name in names):

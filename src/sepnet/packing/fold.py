@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sepnet.graphs.nodes import inner_graphs, settings
 from sepnet.packing.graph import Norm
 
 __all__ = ["drop_defaults", "find_norms", "fold", "graphs", "reads", "rename", "simplify"]
@@ -26,9 +27,9 @@ def find_norms(proto: Any, names: set[str]) -> tuple[Norm, ...]:
     for node in proto.graph.node:
         if node.op_type == "BatchNormalization" and all(name in names for name in node.input[1:5]):
             prefix = node.input[1].removesuffix(".weight")
-            settings = {a.name: (a.i if a.name == "training_mode" else a.f) for a in node.attribute}
-            if list(node.input[1:5]) == _parts(prefix) and not settings.get("training_mode"):
-                eps = float(str(np.float32(settings.get("epsilon", 1e-5))))
+            given = settings(node)
+            if list(node.input[1:5]) == _parts(prefix) and not given.get("training_mode"):
+                eps = float(str(np.float32(given.get("epsilon", 1e-5))))
                 found.setdefault(prefix, set()).add(Norm(prefix, eps))
                 calls[prefix] += 1
     return tuple(
@@ -47,9 +48,8 @@ def graphs(graph: Any) -> Iterator[Any]:
     """The graph, and every graph inside its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from graphs(inner)
+        for inner in inner_graphs(node):
+            yield from graphs(inner)
 
 
 def reads(graph: Any) -> Counter[str]:
@@ -109,8 +109,8 @@ def _foldable(layer: Any) -> bool:
         return True
     if layer.op_type != "Gemm":
         return False
-    settings: dict[str, float] = {a.name: (a.i if a.name.startswith("trans") else a.f) for a in layer.attribute}
-    return settings.get("transB", 0) == 1 and settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0
+    given = settings(layer)
+    return bool(given.get("transB", 0) == 1 and given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0)
 
 
 def simplify(proto: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half
+from sepnet.graphs.nodes import settings
 from sepnet.packing.graph import ExportedGraph
 
 __all__ = ["HiddenUnits", "arrange", "hidden_units"]
@@ -108,7 +109,7 @@ class _Ways:
     def flattens(self, node: Any) -> bool:
         """Whether all but the first dimension become one: Flatten, or Reshape to (size of the batch, anything)."""
         if node.op_type == "Flatten":
-            return _option(node, "axis", 1) == 1
+            return bool(settings(node).get("axis", 1) == 1)
         shape = self.makers.get(node.input[1]) if node.op_type == "Reshape" else None
         if shape is None or shape.op_type != "Concat" or len(shape.input) != 2:
             return False
@@ -116,16 +117,12 @@ class _Ways:
         return (
             first is not None
             and first.op_type == "Shape"
-            and (_option(first, "start", 0), _option(first, "end", 0)) == (0, 1)
+            and (settings(first).get("start", 0), settings(first).get("end", 0)) == (0, 1)
         )
 
     def features(self, node: Any) -> str:
         """The constant in the shape that a flattening Reshape gives."""
         return str(self.makers[node.input[1]].input[1])
-
-
-def _option(node: Any, name: str, default: int) -> int:
-    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
 
 
 def _two(scale: Half | None) -> bool:
@@ -137,10 +134,11 @@ def _is_layer(node: Any, weights: set[str]) -> bool:
     """Whether it is a convolution of one group, or x W^T + b, whose weight is in `weights`, filters first."""
     if len(node.input) < 2 or node.input[1] not in weights:
         return False
+    given = settings(node)
     if node.op_type == "Conv":
-        return _option(node, "group", 1) == 1
-    plain = all(attribute.f == 1.0 for attribute in node.attribute if attribute.name in ("alpha", "beta"))
-    return bool(node.op_type == "Gemm" and plain and not _option(node, "transA", 0) and _option(node, "transB", 0))
+        return bool(given.get("group", 1) == 1)
+    plain = given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0
+    return bool(node.op_type == "Gemm" and plain and not given.get("transA") and given.get("transB"))
 
 
 def arrange(

@@ -11,6 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.nodes import settings
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.packing.restore import onnx_model
 from sepnet.packing.torch_operators import OPERATORS, Operator, Options
@@ -87,7 +88,7 @@ def check_operators(model: PackedModel) -> None:
 
 
 def _options(node: onnx.NodeProto) -> Options:
-    options = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    options = settings(node)
     if isinstance(options.get("value"), onnx.TensorProto):
         options["value"] = torch.tensor(onnx.numpy_helper.to_array(options["value"]))
     return options

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.nodes import settings
 from sepnet.graphs.windows import around, reach
 from sepnet.graphs.windows import windows as windows_of
 
@@ -74,7 +75,7 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
         if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.input) < 2:
             continue
         name = turned.get(node.input[1], node.input[1]) if node.op_type == "MatMul" else node.input[1]
-        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        given = settings(node)
         if name not in weights or read[name] != 1 or given.get("transA") or given.get("alpha", 1.0) != 1.0:
             continue
         bias = node.input[2] if len(node.input) > 2 and read[node.input[2]] == 1 else ""
