@@ -20,6 +20,14 @@ from sepnet.runtimes.session import Session
 
 __all__ = ["OnnxRuntime"]
 
+NUMBERS = {
+    "bool",
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    "float16",
+    "float32",
+    "float64",
+}
+
 
 class OnnxRuntime(Runtime):
     """Runs on the CPU."""
@@ -37,6 +45,11 @@ class OnnxRuntime(Runtime):
         except NetworkError as error:
             raise FormatError(str(error).replace("the network", "the packed file's graph", 1)) from error
         self.inputs, self.outputs = ports_of(data)
+        kinds = {port.type for port in (*self.session.inputs, *self.session.outputs)}
+        if not self.inputs or not self.outputs or not kinds <= NUMBERS:
+            raise FormatError(
+                f"the packed file's graph takes {described(self.inputs)} and gives {described(self.outputs)}; expected numbers"
+            )
         self.session.inputs = self.inputs  # which tell a scalar from what is of any shape
 
     @classmethod
