@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from sepnet.cli import app
-from sepnet.networks import build
-from sepnet.training.weights import write_weights
 
 DATA = "digits?holdout=1100"
 RECIPE = """
@@ -83,6 +80,11 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a mixed_cnn that nobody trained."""
+    import torch
+
+    from sepnet.networks import build
+    from sepnet.training.weights import write_weights
+
     path = tmp_path_factory.mktemp("weights") / "mixed.safetensors"
     torch.manual_seed(0)
     write_weights(path, build("mixed_cnn").state_dict())

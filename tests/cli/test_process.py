@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def test_compress_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.skipif(not find_spec("torch"), reason="trains")
 def test_train_goes_on_to_the_same_bytes(run: Any, tmp_path: Path) -> None:
     def arguments(name: str) -> tuple[object, ...]:
         return (

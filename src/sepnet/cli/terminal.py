@@ -256,13 +256,15 @@ class Progress:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:
-        self._bars.start()
+        if self.live:
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self.live:  # rich before 14.3 ends even bars that are disabled with an empty line
+            self._bars.stop()
 
     def tick(self, tick: Tick) -> None:
         """Draw one report."""
