@@ -28,7 +28,6 @@ from sepnet.exporters.onnx.saturating_run import SaturatingRun
 from sepnet.exporters.onnx.saturation import can_saturate, excess
 from sepnet.exporters.onnx.weights import IntegerWeight
 from sepnet.packing.onnx_graph import Node, attribute
-from sepnet.runtimes import probe as probe_module
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.probe import Probe
 from sepnet.runtimes.session import Session
@@ -234,13 +233,17 @@ def test_auto_keeps_the_accuracy_everywhere(form: str, tmp_path: Path) -> None:
 def test_the_choice_does_not_hang_on_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optimized sessions use the processor's own kernels: whatever they give, the same file is written."""
 
-    class Other(Session):
-        def __init__(self, source: Any, *, threads: int | None = None, optimized: bool = True) -> None:
-            super().__init__(source, threads=threads, optimized=optimized)
+    class OtherProbe(Probe):
+        def __init__(self, model: Any, *arguments: Any, optimized: bool = True, **options: Any) -> None:
+            super().__init__(model, *arguments, optimized=optimized, **options)
             self._sign = -1 if optimized else 1
 
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            return [self._sign * value for value in super().run(batch)]
+
+    class OtherSession(Session):
         def run(self, *given: Any) -> dict[str, Any]:
-            return {name: self._sign * value for name, value in super().run(*given).items()}
+            return {name: -value for name, value in super().run(*given).items()}
 
     model, data = classifier(tmp_path / "net.onnx"), noise_images()
     material = Material(Calibrate(data, 20))
@@ -248,8 +251,8 @@ def test_the_choice_does_not_hang_on_the_processor(tmp_path: Path, monkeypatch: 
         Onnx(form).export(model, tmp_path / "out.onnx", material)  # type: ignore[arg-type]
         before = (tmp_path / "out.onnx").read_bytes()
         with monkeypatch.context() as patch:
-            patch.setattr(export_module, "Session", Other)
-            patch.setattr(probe_module, "Session", Other)
+            patch.setattr(export_module, "Probe", OtherProbe)
+            patch.setattr(export_module, "Session", OtherSession)
             report = Onnx(form).export(model, tmp_path / "out.onnx", material)  # type: ignore[arg-type]
         assert (tmp_path / "out.onnx").read_bytes() == before
         assert report.check is not None and report.check.difference > report.check.largest  # the patch was there

@@ -16,7 +16,6 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, fitted
 from sepnet.exporters.onnx.export import Onnx
 from sepnet.runtimes.session import Session
-from sepnet.runtimes.torch import TorchRuntime
 from sepnet.steps.pack import pack_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -150,6 +149,8 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, changed: Any, error: type
 
 
 def test_one_array_is_not_enough_for_several_inputs(tmp_path: Path) -> None:
+    from sepnet.runtimes.torch import TorchRuntime
+
     model = sepnet.pack(translator(tmp_path))
     with pytest.raises(UsageError, match="found one array, and the network takes prefix:0"):
         model.run(normal(2, 8))
