@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import sepnet
 from sepnet import datasets
 
 PACKED, DATA = "zoo/lenet5-mnist.sepnet", "digits?holdout=100"
@@ -63,6 +64,17 @@ def test_more_images_than_there_are(run: Any, tmp_path: Path) -> None:
     (row,) = run("export", PACKED, *options, *method, "--json").json["methods"]
     assert (row["images"], row["compared"]) == (669, 668)
     assert "of 669 training images, compared on 668 others" in run("export", PACKED, *options, *method).out
+
+
+def test_a_seed_decides_which_images(tmp_path: Path) -> None:
+    model, data, written = sepnet.read(PACKED), datasets.load(DATA), []
+    for seed in (1, 1, 2):
+        report = model.export(
+            tmp_path / "m.onnx", "onnx", calibrate=data, images=8, seed=seed, form="int8", method="min-max"
+        )
+        written.append((tmp_path / "m.onnx").read_bytes())
+        assert report.methods[0].images == 8
+    assert written[0] == written[1] != written[2]
 
 
 def test_a_file_that_is_no_smaller(run: Any, tmp_path: Path) -> None:

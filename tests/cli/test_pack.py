@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 import sepnet
 from sepnet.core.errors import UsageError
 from sepnet.core.packed_model import PackedModel
+from sepnet.datasets import load
 from sepnet.packing.pack import encode_tensor
 from sepnet.packing.restore import coded_tensors, onnx_model
 
@@ -197,6 +198,25 @@ def test_a_container_is_a_packed_file_whatever_its_name(run: Any, network: Path,
     assert ran.code == 0 and again.read_bytes() == plain.read_bytes()
     assert f"smaller than {wrapped.stat().st_size:,}" in ran.out
     assert "packed already" in run("pack", wrapped, "-o", again, "--bits", 4).error
+
+
+@pytest.mark.parametrize("kind", ["network", "calibrated", "weights", "packed"])
+def test_best_tries_codecs_that_read_slowly(run: Any, network: Path, tmp_path: Path, kind: str) -> None:
+    paths = {"weights": tmp_path / "w.safetensors", "packed": Path("zoo/lenet5-mnist.sepnet")}
+    random = np.random.default_rng(0)
+    save_file({"w": (3 * random.standard_normal((32, 32))).astype(np.int8)}, paths["weights"])
+    by = ("--calibrate", DATA, "--images", 20) if kind == "calibrated" else ()
+    for options in ((), ("--best",)):
+        assert run("pack", paths.get(kind, network), "-o", tmp_path / "m", *by, *options).code == 0
+        codecs = {entry.codec for entry in PackedModel.read(tmp_path / "m").header.tensors}
+        assert ("mx1" in codecs) == bool(options), codecs
+
+
+def test_a_seed_decides_which_images(network: Path) -> None:
+    data = load(DATA)
+    packed = [sepnet.pack(network, 4, data, images=20, seed=seed) for seed in (1, 1, 2)]
+    assert packed[0].to_bytes() == packed[1].to_bytes()
+    assert packed[0].payloads != packed[2].payloads, "the header holds the seed, so look at the weights"
 
 
 def test_coding_anew_makes_no_file_larger(run: Any, network: Path, tmp_path: Path) -> None:

@@ -49,6 +49,24 @@ def test_a_compiled_network_takes_little_memory() -> None:
     assert row.peak_bytes is None or row.peak_bytes < 10e6
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells how many threads a process has")
+def test_every_process_has_the_threads_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, list[int]] = {}
+
+    class Counted(Worker):
+        def __exit__(self, *_: object) -> None:
+            status = Path(f"/proc/{self._child.pid}/status").read_text().split()
+            found.setdefault(self.name, []).append(int(status[status.index("Threads:") + 1]))
+            super().__exit__()
+
+    monkeypatch.setattr("sepnet.steps.bench.Worker", Counted)
+    for threads in (1, 3):
+        report = bench(LENET5, against=("float",), batches=(1,), seconds=0.01, threads=threads)
+        assert report.threads == threads
+    assert found.keys() == {"packed.sepnet by onnxruntime", "float.onnx by onnxruntime"}
+    assert all(three - one == 2 for one, three in found.values()), found
+
+
 def test_forms_in_other_runtimes() -> None:
     pytest.importorskip("openvino")
     rows = bench(LENET5, ("onnxruntime",), ("int8@openvino",), batches=(1,), seconds=0.02).rows
