@@ -67,7 +67,7 @@ class WeightsChoice:
         harmed = tuple(name for name in danger if lost[name] > MOST_LOST)
         if not harmed and not plain.loses(MOST_DB):
             return {}, (replace(plain, chosen=True),)
-        kinds: Kinds = dict.fromkeys(harmed, "uint8")
+        kinds: Kinds = dict.fromkeys(harmed or danger, "uint8")
         row, _ = self._try(kinds, "uint8")
         if row.loses(MOST_DB):
             kinds = dict.fromkeys(danger, "uint8")

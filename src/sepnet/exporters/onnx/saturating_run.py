@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
-from sepnet.core.errors import NetworkError, brief
 from sepnet.exporters.onnx.pairs import PairedLayer
-from sepnet.exporters.onnx.quantized import names_read
+from sepnet.exporters.onnx.quantized import live_values, names_read
 from sepnet.exporters.onnx.saturation import can_saturate, excess
 from sepnet.packing.onnx_graph import Node, OnnxGraph
 from sepnet.packing.wire import ELEMENT_TYPES, number_field
 from sepnet.packing.wire import field as bytes_field
+from sepnet.runtimes.session import Session
 
 __all__ = ["SaturatingRun"]
 
@@ -71,10 +70,12 @@ class SaturatingRun:
 
     def _cut(self) -> Iterator[_Part]:
         ends = {layer.node.outputs[0]: layer for layer in self.layers if can_saturate(layer)}
-        constants = _constant_nodes(self.graph)
-        live = [node for node in self.graph.nodes if node.outputs[0] not in constants]
+        live = live_values(self.graph)
+        constants = {node.outputs[0]: node for node in self.graph.nodes if node.outputs[0] not in live}
         chunks: list[tuple[list[Node], PairedLayer | None]] = [([], None)]
-        for node in live:
+        for node in self.graph.nodes:
+            if node.outputs[0] in constants:
+                continue
             chunks[-1][0].append(node)
             if node.outputs[0] in ends:
                 chunks[-1] = (chunks[-1][0], ends[node.outputs[0]])
@@ -87,8 +88,7 @@ class SaturatingRun:
             kept = kept | names | ({layer.code} if layer else set())
         for (nodes, layer), after in zip(chunks, later, strict=True):
             if nodes:
-                wanted = after | ({layer.code} if layer else set())
-                yield _Part(self.graph, nodes, layer, wanted, after, constants)
+                yield _Part(self.graph, nodes, layer, after, constants)
 
 
 @dataclass
@@ -96,45 +96,37 @@ class _Part:
     """Nodes that are run at once, in a session that is made when the types of what they read are known.
 
     Attributes:
-        wanted: names of values that are read after these nodes, or by whom corrects their output.
-        after: those that are read after that.
+        layer: the last of them, whose output is corrected by what goes in; None for nodes behind all such layers.
+        after: names of values that are read after that.
     """
 
     graph: OnnxGraph
     nodes: list[Node]
     layer: PairedLayer | None
-    wanted: set[str]
     after: set[str]
     constants: Mapping[str, Node]
     last: set[str] = field(default_factory=set)
-    _session: onnxruntime.InferenceSession | None = None
+    _session: Session | None = None
     _reads: list[str] = field(default_factory=list)
     _gives: list[str] = field(default_factory=list)
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
         if self._session is None:
             self._session = self._build(values)
-        found = self._session.run(self._gives, {name: values[name] for name in self._reads})
-        return dict(zip(self._gives, found, strict=True))
+        return self._session.run({name: values[name] for name in self._reads}, self._gives)
 
-    def _build(self, values: Mapping[str, Array]) -> onnxruntime.InferenceSession:
+    def _build(self, values: Mapping[str, Array]) -> Session:
         nodes = [*self._constants_read(), *self.nodes]
         made = {name for node in nodes for name in node.outputs if name}
         reads = {name for node in nodes for name in names_read(node) if name} - made
         held = {name: array for name, array in self.graph.initializers.items() if name in reads}
         self._reads = sorted(reads & values.keys())
-        self._gives = sorted(made & self.wanted)
+        self._gives = sorted(made & (self.after | ({self.layer.code} if self.layer else set())))
         self.last = {name for name in values if name not in self.after} | (made - self.after)
         ends = b"".join(bytes_field(11, _typed(name, values[name].dtype)) for name in self._reads)
         ends += b"".join(bytes_field(12, bytes_field(1, name.encode())) for name in self._gives)
         part = OnnxGraph(tuple(nodes), (), (), (), 0, held, bytes_field(2, b"part") + ends, self.graph.model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            return onnxruntime.InferenceSession(part.encode(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise NetworkError(f"ONNX Runtime refuses a part of the network: {brief(error)}") from error
+        return Session(part.encode(), optimized=False)
 
     def _constants_read(self) -> list[Node]:
         """Nodes of constants that these nodes need, in order."""
@@ -145,18 +137,6 @@ class _Part:
                 need |= names_read(node)
                 found.insert(0, node)
         return found
-
-
-def _constant_nodes(graph: OnnxGraph) -> dict[str, Node]:
-    """Nodes that read nothing of the graph's input, by their first output, in order."""
-    live = set(graph.inputs)
-    found = {}
-    for node in graph.nodes:
-        if names_read(node) & live:
-            live.update(node.outputs)
-        else:
-            found[node.outputs[0]] = node
-    return found
 
 
 def _typed(name: str, kind: np.dtype[Any]) -> bytes:
