@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
+from sepnet.packing.ports import port_of
 from sepnet.packing.wire import ELEMENT_TYPES, fields, number_field, tensor
 from sepnet.packing.wire import field as bytes_field
 
@@ -155,7 +156,8 @@ class OnnxGraph:
         if not opset:
             raise FormatError("the graph does not say which version of the ONNX operators it is made of")
         inputs, outputs = (tuple(_text(each, 1) for each in values[number]) for number in (11, 12))
-        shape = _shape(values[11][0]) if inputs else ()
+        sides = (port_of(values[11][0]).shape if inputs else None) or ()
+        shape = tuple(side if isinstance(side, int) else None for side in sides)
         return cls(tuple(nodes), inputs, outputs, shape, opset, arrays, rest, model)
 
     def encode(self) -> bytes:
@@ -237,19 +239,3 @@ def _typed(numbers: list[int], kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """Of int32_data and int64_data; binary16 lies there as its bits."""
     signed = np.array(list(map(_signed, numbers)), np.int64)
     return signed.astype(np.uint16).view(np.float16) if kind == np.float16 else signed.astype(kind)
-
-
-def _shape(value_info: bytes) -> tuple[int | None, ...]:
-    """Sides of a ValueInfoProto of a tensor: type (2), tensor_type (1), shape (2), dim (1), dim_value (1)."""
-    message = value_info
-    for number in (2, 1, 2):
-        inner = [value for at, value in fields(message) if at == number and isinstance(value, bytes)]
-        if not inner:
-            return ()
-        message = inner[-1]
-    sides: list[int | None] = []
-    for at, dim in fields(message):
-        if at == 1 and isinstance(dim, bytes):
-            sizes = [value for number, value in fields(dim) if number == 1 and isinstance(value, int)]
-            sides.append(sizes[-1] if sizes else None)
-    return tuple(sides)

@@ -9,7 +9,7 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, described
 from sepnet.packing.wire import fields
 
-__all__ = ["is_plain", "one_float_input", "ports_of"]
+__all__ = ["is_plain", "one_float_input", "port_of", "ports_of"]
 
 Ports = tuple[Port, ...]
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool"}
@@ -20,7 +20,7 @@ TYPES |= {10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex
 def ports_of(graph: bytes) -> tuple[Ports, Ports]:
     """Inputs and outputs of a serialized ModelProto, which may be given in pieces; none of b"".  Raises `FormatError`."""
     parts = list(_inside(_inside([graph], 7), 11)), list(_inside(_inside([graph], 7), 12))
-    return tuple(map(_port, parts[0])), tuple(map(_port, parts[1]))
+    return tuple(map(port_of, parts[0])), tuple(map(port_of, parts[1]))
 
 
 def is_plain(graph: bytes) -> bool:
@@ -39,7 +39,8 @@ def one_float_input(model: PackedModel, runtime: str) -> tuple[Ports, Ports]:
     return inputs, outputs
 
 
-def _port(value: bytes) -> Port:
+def port_of(value: bytes) -> Port:
+    """A serialized ValueInfoProto."""
     name = b"".join(list(_inside([value], 1))[-1:]).decode("utf-8", "replace")
     tensor = list(_inside(_inside([value], 2), 1))
     kind = [number for each in tensor for at, number in fields(each) if at == 1 and isinstance(number, int)]
