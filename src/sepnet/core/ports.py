@@ -13,7 +13,23 @@ from sepnet.core.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Port", "described", "fitted"]
+__all__ = ["NUMBERS", "Port", "described", "fitted"]
+
+NUMBERS = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
+"""Types of inputs and outputs that can be run."""
 
 
 @dataclass(frozen=True)

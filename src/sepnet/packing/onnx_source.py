@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
-from sepnet.core.ports import Port
+from sepnet.core.ports import NUMBERS, Port
 from sepnet.core.spec import describe
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import check_standard, finish, lift_weights
 from sepnet.packing.onnx_constants import constants_to_initializers, float_types
-from sepnet.packing.ports import ports_of
+from sepnet.packing.ports import port_of
 
 __all__ = ["OnnxSource", "read_onnx"]
 
@@ -27,21 +27,6 @@ FEW = 16
 WEIGHTED = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,)}
 WEIGHTED |= {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
 """Operators of layers, and which of their inputs are weights."""
-NUMBERS = (
-    "float16",
-    "float32",
-    "float64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "bool",
-)
-"""Types of inputs and outputs."""
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -127,7 +112,7 @@ def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     proto.ir_version = max(proto.ir_version, 4)
     used = finish(proto, names, keep_ends=True)
     data = proto.SerializeToString()
-    inputs, _ = ports_of(data)
+    inputs = tuple(port_of(value.SerializeToString()) for value in proto.graph.input)
     graph = ExportedGraph(data, used, norms)
     kept = used | {f"{norm.name}.{part}" for norm in norms for part in NORM_PARTS} | {norm.bias for norm in norms}
     state = _folded(graph, {name: array for name, array in state.items() if name in kept})
@@ -136,18 +121,19 @@ def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
 
 
 def _check_ends(proto: Any, path: str | os.PathLike[str]) -> None:
-    inputs, outputs = ports_of(proto.SerializeToString())
     own = {tensor.name for tensor in proto.graph.initializer}
-    for port in (*(port for port in inputs if port.name not in own), *outputs):
+    inputs = [value for value in proto.graph.input if value.name not in own]
+    ends = [*inputs, *proto.graph.output]
+    for port in (port_of(value.SerializeToString()) for value in ends):
         if port.type and port.type not in NUMBERS:
             raise NetworkError(f"{path} has {port.name} of type {port.type}; expected one of {', '.join(NUMBERS)}")
-    for value in (*(value for value in proto.graph.input if value.name not in own), *proto.graph.output):
+    for value in ends:
         kind = value.type.WhichOneof("value") or "tensor_type"
         if kind != "tensor_type":
             raise NetworkError(f"{path} has {value.name}, a {kind.removesuffix('_type')}; expected tensors")
-    if all(port.name in own for port in inputs):
+    if not inputs:
         raise NetworkError(f"{path} takes nothing; expected one input or more")
-    if not outputs:
+    if not proto.graph.output:
         raise NetworkError(f"{path} gives no output")
 
 

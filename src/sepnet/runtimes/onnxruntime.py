@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import FormatError, NetworkError, UsageError
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described, fitted
+from sepnet.core.ports import NUMBERS, described, fitted
 from sepnet.core.runtime import Run, Runtime
 from sepnet.packing.ports import ports_of
 from sepnet.packing.restore import onnx_model
@@ -19,14 +19,6 @@ from sepnet.runtimes.probe import Probe
 from sepnet.runtimes.session import Session
 
 __all__ = ["OnnxRuntime"]
-
-NUMBERS = {
-    "bool",
-    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
-    "float16",
-    "float32",
-    "float64",
-}
 
 
 class OnnxRuntime(Runtime):
@@ -44,9 +36,9 @@ class OnnxRuntime(Runtime):
             self.session = Session(data, threads=threads)
         except NetworkError as error:
             raise FormatError(str(error).replace("the network", "the packed file's graph", 1)) from error
-        self.inputs, self.outputs = ports_of(data)
+        self.inputs, self.outputs = ports_of(model.graph)
         kinds = {port.type for port in (*self.session.inputs, *self.session.outputs)}
-        if not self.inputs or not self.outputs or not kinds <= NUMBERS:
+        if not self.inputs or not self.outputs or not kinds <= set(NUMBERS):
             raise FormatError(
                 f"the packed file's graph takes {described(self.inputs)} and gives {described(self.outputs)}; expected numbers"
             )
