@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sepnet.core.errors import NetworkError
@@ -50,6 +50,10 @@ def test_near_and_within_32_bits(
     | st.tuples(st.integers(0, 1 << 20), st.integers(0, 99)),
     st.booleans(),
 )
+@example([0, 11, 0], [0.0, -1073831578.0, 0.0], (0, 3133012), False)  # sums of more steps than 2^30, and such a bias
+@example([0, 3, -9], [0.0, 0.0, 5081882.0], (581082507, 0), False)  # a bias beyond the sum, but not beyond its rounding
+@example([0, 0, 5], [0.0, 0.0, 5777101496.0], (406862299, 0), False)
+@example([0, -12, 0], [0.0, -1116775109.0, 0.0], (0, 628292354926), False)
 def test_every_step_fits_its_integers(
     powers: list[int], biases: list[float], bounds: tuple[int, int], wide: bool
 ) -> None:

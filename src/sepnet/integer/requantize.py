@@ -16,7 +16,7 @@ LARGEST_MULTIPLIER, LEAST_MULTIPLIER = 32767, 1024
 """Of the largest multiplier of an operator; below the least, products are given 64 bits."""
 MOST_SHIFT, MOST_LONG_SHIFT = 30, 46
 LARGEST_BIAS, BEYOND = 2.0**30, 2.0**16
-"""In steps of a result; a bias this far beyond the largest sum makes the result its limit, however large it is."""
+"""In steps of a result; a bias so far beyond the largest sum makes the result its limit, however large it is."""
 FINEST = 64
 """Steps of an offset in one step of the result, which 16 bits have to give it."""
 
@@ -46,7 +46,10 @@ def requantize(
     """
     if not np.isfinite(ratio).all() or not np.isfinite(bias).all():
         raise NetworkError(f"the scales or biases of what makes {target.name!r} are not finite, or too large")
-    ratio, bias = np.clip(ratio, -LARGEST_MULTIPLIER, LARGEST_MULTIPLIER), np.clip(bias, -LARGEST_BIAS, LARGEST_BIAS)
+    ratio = np.clip(ratio, -LARGEST_MULTIPLIER, LARGEST_MULTIPLIER)
+    reach = np.maximum(np.abs(bounds[0] - zeros), np.abs(bounds[1] - zeros))
+    most_bias = np.maximum(reach * (np.abs(ratio) + 0.5) + BEYOND, LARGEST_BIAS)
+    bias = np.clip(bias, -most_bias, most_bias)
     largest = float(np.abs(ratio).max(initial=0.0))
     most = int(np.floor(np.log2(LARGEST_MULTIPLIER / largest))) if largest > 0 else 0
     shift = min(most, MOST_SHIFT)
@@ -61,7 +64,7 @@ def requantize(
         shift -= 1
     if not fits:
         shift = max(0, min(most, MOST_LONG_SHIFT))
-        farthest = np.maximum(np.abs(bounds[0] - zeros), np.abs(bounds[1] - zeros)) * np.abs(ratio) + BEYOND
+        farthest = reach * (np.abs(ratio) + 0.5 / 2.0**shift) + BEYOND  # a multiplier is rounded by half a step
         multipliers, offsets, step = _fixed(
             ratio, zeros, np.clip(bias, -farthest, farthest), target=target, shift=shift, joint=joint
         )
