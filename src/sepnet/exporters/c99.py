@@ -21,7 +21,7 @@ from sepnet.core.progress import Progress, Tick
 from sepnet.exporters.comparison import compare
 from sepnet.integer.extremes import following, layers_to_follow
 from sepnet.integer.lower import lower
-from sepnet.integer.model import Conv, IntegerModel
+from sepnet.integer.model import IntegerModel
 from sepnet.integer.reference import quantize, run, run_floats
 from sepnet.integer.trace import trace
 from sepnet.quantizing.activations import ActivationCalibration
@@ -139,7 +139,7 @@ def _tried(whole: IntegerModel, images: Floats) -> list[tuple[str, npt.NDArray[n
 
 def _numbers(whole: IntegerModel) -> str:
     """How wide its numbers are."""
-    long = [each.layer for each in whole.operators if isinstance(each, Conv) and each.requantize.long_sum]
+    long = [each.title for each in whole.operators if each.title and each.rule is not None and each.rule.long_sum]
     wider = f", of 64 bits in {', '.join(long)}" if long else ""
     return f"uint8 activations, sums of 32 bits{wider}, no floats: the same on every processor; weights stay packed"
 

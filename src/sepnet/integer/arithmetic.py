@@ -8,10 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.drafts import Function, Linear, Product, Sum
 from sepnet.integer.functions import clamp_of, function_of
 from sepnet.integer.geometry import same_pads
 from sepnet.integer.graph_values import Array, GraphValues, Ref
+from sepnet.integer.operators.add import Sum
+from sepnet.integer.operators.conv import Linear
+from sepnet.integer.operators.lookup import Function
+from sepnet.integer.operators.multiply import Product
 from sepnet.packing.onnx_graph import Node
 
 __all__ = ["binary", "conv", "gemm", "norm", "unary"]

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from sepnet.integer.drafts import Mean
 from sepnet.integer.geometry import window_pads
 from sepnet.integer.graph_values import Array, GraphValues, Ref
-from sepnet.integer.model import Concat, Gather, MaxPool, Pad, Slice
+from sepnet.integer.operators.concat import Concat
+from sepnet.integer.operators.gather import Gather
+from sepnet.integer.operators.pad import Pad
+from sepnet.integer.operators.pool import MaxPool, Mean
+from sepnet.integer.operators.slice import Slice
 from sepnet.packing.onnx_graph import Node
 
 __all__ = ["concat", "gather", "over_map", "pad", "pool", "split", "strided", "view"]

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
-from sepnet.integer.drafts import Draft
+from sepnet.integer.operator import Draft
+from sepnet.integer.value import Shape
 from sepnet.integer.weights import integers_of, quantized
 from sepnet.packing.onnx_graph import Node, OnnxGraph
 from sepnet.packing.restore import coded_tensors, state_dict
 
 __all__ = ["Array", "GraphValues", "Ref", "Shape"]
 
-Shape = tuple[int, int, int]
 Array = npt.NDArray[Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,11 +11,21 @@ from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.packed_model import PackedModel
 from sepnet.integer import arithmetic, arrangement, response
 from sepnet.integer.constants import CONSTANTS, fold
-from sepnet.integer.drafts import Trace
 from sepnet.integer.graph_values import GraphValues, Ref
+from sepnet.integer.operator import Draft
 from sepnet.packing.onnx_graph import Node
 
-__all__ = ["trace"]
+__all__ = ["Trace", "trace"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A network's operators on real numbers, the shapes of all values, and the names of its ends."""
+
+    drafts: tuple[Draft, ...]
+    shapes: dict[str, tuple[int, int, int]]
+    input: str
+    output: str
 
 
 def trace(model: PackedModel, shape: Sequence[int] | None = None) -> Trace:

@@ -1,0 +1,44 @@
+"""The shelf of operators that generated programs have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sepnet.c99.operators.add import WrittenAdd
+from sepnet.c99.operators.concat import WrittenConcat
+from sepnet.c99.operators.conv import WrittenConv
+from sepnet.c99.operators.gather import WrittenGather
+from sepnet.c99.operators.lookup import WrittenLookup
+from sepnet.c99.operators.multiply import WrittenMultiply
+from sepnet.c99.operators.pad import WrittenPad
+from sepnet.c99.operators.pool import WrittenAverage, WrittenMax
+from sepnet.c99.operators.response import WrittenResponse
+from sepnet.c99.operators.slice import WrittenSlice
+from sepnet.c99.written import Written
+from sepnet.integer.operator import Operator
+from sepnet.integer.operators.add import Add
+from sepnet.integer.operators.concat import Concat
+from sepnet.integer.operators.conv import Conv
+from sepnet.integer.operators.gather import Gather
+from sepnet.integer.operators.lookup import Lookup
+from sepnet.integer.operators.multiply import Multiply
+from sepnet.integer.operators.pad import Pad
+from sepnet.integer.operators.pool import AveragePool, MaxPool
+from sepnet.integer.operators.response import ResponseNorm
+from sepnet.integer.operators.slice import Slice
+
+__all__ = ["WRITTEN"]
+
+WRITTEN: dict[type[Operator], type[Written[Any]]] = {
+    Conv: WrittenConv,
+    MaxPool: WrittenMax,
+    AveragePool: WrittenAverage,
+    Add: WrittenAdd,
+    Multiply: WrittenMultiply,
+    ResponseNorm: WrittenResponse,
+    Concat: WrittenConcat,
+    Lookup: WrittenLookup,
+    Slice: WrittenSlice,
+    Pad: WrittenPad,
+    Gather: WrittenGather,
+}
