@@ -72,7 +72,7 @@ class WrittenConv(Written[Conv]):
         each = len(operator.weight) // operator.groups
         kept = each if form & WIDE_SIGNS else 1
         words += half + columns + each * half + 16 * (form % WIDE_SIGNS) * columns + 2 * half * (1 + kept)
-        return 4 * words
+        return int(4 * words)
 
     @property
     def _direct(self) -> bool:
