@@ -196,7 +196,8 @@ def test_signs_are_followed_through_layers(name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, *model.values[model.input].shape)).astype(np.uint8)
     for at, conv in enumerate(model.operators):
         if isinstance(conv, Conv):
-            before = replace(model, output=conv.source, operators=model.operators[:at])
+            end = replace(model.outputs[0], value=conv.source)
+            before = replace(model, outputs=(end,), operators=model.operators[:at])
             zero = model.values[conv.source].zero
             random, found = (conv.sums(run(before, q).astype(np.int64), zero) for q in (noise, following(model, at)))
             assert np.ptp(found) >= np.ptp(random)

@@ -17,6 +17,7 @@ from sepnet.c99.written import Part, Place, Written
 from sepnet.core.errors import NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.integer.model import IntegerModel
+from sepnet.integer.value import Value
 
 __all__ = ["Part", "Program", "generate"]
 
@@ -28,6 +29,8 @@ SHARED = {
     "conv_sparse": "conv_sparse_window",
     "conv_sparse_long": "conv_sparse_window",
     "conv_lanes": "conv_lanes_sums",
+    "softmax": "powers",
+    "log_softmax": "powers",
 }
 """What a kernel needs before it."""
 MOST_SIDE, MOST_ARENA = 65535, (1 << 31) - 1
@@ -72,7 +75,7 @@ def generate(model: IntegerModel, lanes: bool = False, image: InputSpec | None =
         "model.c": source,
         "model_weights.c": _weights(model, constants),
         "model_pixels.h": pixel_header(_text("model_pixels.h"), image, model.values[model.input]),
-        "main.c": _text("main.c"),
+        "main.c": _main(model),
         "Makefile": _text("Makefile"),
     }
     counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0  # of rows that are done
@@ -104,8 +107,9 @@ def _text(name: str) -> str:
 
 
 def _header(model: IntegerModel, plan: MemoryPlan, constants: Constants) -> str:
-    source, target = model.values[model.input], model.values[model.output]
+    source = model.values[model.input]
     weights = "".join(f"extern const {kind} {name}[{len(part)}];\n" for kind, name, part in constants.arrays())
+    one = len(model.outputs) == 1
     facts = {
         "INPUT_CHANNELS": source.shape[0],
         "INPUT_HEIGHT": source.shape[1],
@@ -113,19 +117,43 @@ def _header(model: IntegerModel, plan: MemoryPlan, constants: Constants) -> str:
         "INPUT_BYTES": source.elements,
         "INPUT_SCALE": f"{source.scale:.9g}",
         "INPUT_ZERO": source.zero,
-        "OUTPUTS": target.elements,
-        "OUTPUT_SCALE": f"{target.scale:.9g}",
-        "OUTPUT_ZERO": target.zero,
+        "OUTPUTS": sum(model.values[each.value].elements for each in model.outputs),
+        **(_scale("OUTPUT", model.values[model.output]) if one else _outputs(model)),
         "WEIGHT_BYTES": constants.bytes,
         "ARENA_BYTES": plan.bytes,
     }
     defined = "".join(f"#define MODEL_{name} {value}\n" for name, value in facts.items())
+    text = _text("model.h")
+    if not one:
+        start, end = text.index("/* Output number"), text.index("/* For model.c alone")
+        text = text[:start] + _text("outputs.h") + "\n" + text[end:]
     return (
-        _text("model.h")
-        .replace("@NETWORK@", _comment(model.network))
-        .replace("@FACTS@\n", defined)
-        .replace("@WEIGHTS@\n", weights)
+        text.replace("@NETWORK@", _comment(model.network)).replace("@FACTS@\n", defined).replace("@WEIGHTS@\n", weights)
     )
+
+
+def _main(model: IntegerModel) -> str:
+    if len(model.outputs) == 1:
+        return _text("main.c")
+    sizes = "".join(f"    MODEL_OUTPUT_{at}_SIZE,\n" for at in range(len(model.outputs)))
+    return _text("main_outputs.c").replace("@SIZES@\n", sizes)
+
+
+def _scale(name: str, value: Value) -> dict[str, object]:
+    return {f"{name}_SCALE": f"{value.scale:.9g}", f"{name}_ZERO": value.zero}
+
+
+def _outputs(model: IntegerModel) -> dict[str, object]:
+    """Of several outputs: how many there are, and the name, the place, the size and the scale of each."""
+    facts: dict[str, object] = {"OUTPUT_COUNT": len(model.outputs)}
+    first = 0
+    for at, each in enumerate(model.outputs):
+        value, sides = model.values[each.value], " x ".join(map(str, each.view.sides))
+        facts[f"OUTPUT_{at}_NAME"] = f'"{_comment(each.name)}" /* {sides} */'
+        facts[f"OUTPUT_{at}_FIRST"], facts[f"OUTPUT_{at}_SIZE"] = first, value.elements
+        facts |= _scale(f"OUTPUT_{at}", value)
+        first += value.elements
+    return facts
 
 
 def _comment(text: str) -> str:
@@ -168,8 +196,21 @@ def _source(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPl
     by_row = [(at, name) for at, name in enumerate(used) if name != "conv_lanes"]
     cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in by_row) or "    default: (void)row;\n"
     end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
-    parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + _text(end))
+    parts.append(_run(model, numbers).replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)
+
+
+def _run(model: IntegerModel, numbers: dict[str, int]) -> str:
+    """The text of run.c; what reads outputs is another one where there are several, or one that lies as it is read."""
+    text, last = _text("run.c"), len(numbers) - 1
+    if len(model.outputs) == 1 and model.outputs[0].view.plain and numbers[model.output] == last:
+        return text
+    rows = (
+        f"    {{{model.values[each.value].elements}, {numbers[each.value]}, {int(not each.view.plain)}}}, /* {_comment(each.name)} */\n"
+        for each in model.outputs
+    )
+    several = _text("outputs.c") if len(model.outputs) > 1 else _text("outputs.c").split("void model_copy")[0]
+    return text[: text.index("int model_output(")] + several.replace("@OUTPUTS@\n", "".join(rows))
 
 
 def _with_shared(used: list[str], long: bool) -> list[str]:
@@ -221,8 +262,8 @@ def _operations(
         reach = reach_of(each.operator)
         fields = (
             places[at],
-            numbers[each.operator.sources[0]],
-            numbers[each.second],
+            numbers.get(next(iter(each.operator.sources), ""), 0),
+            numbers.get(each.second, 0),
             at + 1,
             reach.reach,
             used.index(kernels[at]),

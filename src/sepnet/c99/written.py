@@ -78,8 +78,8 @@ class Written(abc.ABC, Generic[Kind]):
 
     @property
     def second(self) -> str:
-        """The value that a kernel of two sources reads besides the first."""
-        return self.operator.sources[0]
+        """The value that a kernel of two sources reads besides the first; "" of one that reads nothing."""
+        return next(iter(self.operator.sources), "")
 
     @property
     def scratch(self) -> tuple[int, int]:

@@ -70,18 +70,19 @@ def _fold(node: Node, given: Sequence[Array]) -> Array:
         sides = [given[0].shape[at] if side == 0 else int(side) for at, side in enumerate(given[1].ravel())]
         return given[0].reshape(sides)
     if op in ("Squeeze", "Unsqueeze"):
-        axes = tuple(int(each) for each in given[1].ravel()) if len(given) > 1 else ()
+        axes = tuple(int(each) for each in given[1].ravel()) if len(given) > 1 else node.integers("axes")
         if op == "Squeeze":
             return np.squeeze(given[0], axes or None)
         return np.expand_dims(given[0], axes)
     if op == "Slice":
-        return _sliced(given)
+        return _sliced(node, given)
     return np.sqrt(given[0]) if op == "Sqrt" else given[0]
 
 
-def _sliced(given: Sequence[Array]) -> Array:
-    starts, ends = (each.ravel().tolist() for each in given[1:3])
-    axes = given[3].ravel().tolist() if len(given) > 3 else range(len(starts))
+def _sliced(node: Node, given: Sequence[Array]) -> Array:
+    listed = [np.array(node.integers(name)) for name in ("starts", "ends")] if len(given) == 1 else given[1:3]
+    starts, ends = (each.ravel().tolist() for each in listed)
+    axes = given[3].ravel().tolist() if len(given) > 3 else node.integers("axes") or range(len(starts))
     steps = given[4].ravel().tolist() if len(given) > 4 else [1] * len(starts)
     parts = [slice(None)] * given[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
-from sepnet.integer.model import IntegerModel
+from sepnet.integer.model import IntegerModel, Output
 from sepnet.integer.operator import Clamp, Draft
 from sepnet.integer.trace import Trace, trace
 from sepnet.integer.value import Value
@@ -20,6 +20,8 @@ Ranges = Mapping[str, tuple[float, float]]
 Clamps = dict[str, Clamp]
 WIDE_LEVELS, HEADROOM = 32767, 4.0
 """An output in 16 bits holds four times what was seen while calibrating, in as many steps to each side."""
+EXACT_LEVELS = 16384
+"""Steps of one whose range is known."""
 
 
 def lower(model: PackedModel, ranges: Ranges, shape: Sequence[int] | None = None) -> IntegerModel:
@@ -41,23 +43,28 @@ def lower(model: PackedModel, ranges: Ranges, shape: Sequence[int] | None = None
         draft.integer([values[name] for name in draft.sources], values[draft.target], clamps.get(draft.target))
         for draft in drafts
     )
-    return IntegerModel(model.header.network, found.input, found.output, values, operators)
+    outputs = tuple(Output(name, ref.name, ref.view) for name, ref in found.outputs.items())
+    return IntegerModel(model.header.network, found.input, found.view, outputs, values, operators)
 
 
 def _fuse(found: Trace) -> tuple[tuple[Draft, ...], Clamps]:
-    """A clamp right after an operator that scales its result, and its only reader, becomes that operator's limits."""
+    """What scales its result takes in what comes right after it, as its only reader: a scale and a bias, or a clamp."""
     reads = Counter(name for draft in found.drafts for name in draft.sources)
-    reads[found.output] += 1
+    reads.update(ref.name for ref in found.outputs.values())
     clamps: Clamps = {}
     drafts: list[Draft] = []
     place: dict[str, int] = {}
     for draft in found.drafts:
-        if draft.limits is not None and reads[draft.sources[0]] == 1:
-            at = place.get(draft.sources[0])
-            if at is not None and drafts[at].scales:
-                drafts[at] = drafts[at].renamed(draft.target)
-                low, high = clamps.pop(draft.sources[0], draft.limits)
+        source = draft.sources[0] if draft.sources else ""
+        at = place.get(source) if reads[source] == 1 else None
+        if at is not None and drafts[at].scales:
+            one = drafts[at].absorbed(draft) if source not in clamps else None
+            if draft.limits is not None:
+                one = drafts[at].renamed(draft.target)
+                low, high = clamps.pop(source, draft.limits)
                 clamps[draft.target] = max(low, draft.limits[0]), min(high, draft.limits[1])
+            if one is not None:
+                drafts[at] = one
                 place[draft.target] = at
                 continue
         place[draft.target] = len(drafts)
@@ -78,19 +85,28 @@ def _values(found: Trace, drafts: tuple[Draft, ...], ranges: Ranges) -> dict[str
         if draft.moves:
             for name in draft.sources:
                 first[root(name)] = root(draft.target)
-    names = [found.input, *(draft.target for draft in drafts)]
     together: dict[str, list[str]] = {}
-    for name in names:
+    for name in (found.input, *(draft.target for draft in drafts)):
         together.setdefault(root(name), []).append(name)
-    read = {name for draft in drafts for name in draft.sources}
-    linear = {draft.target for draft in drafts if draft.sums}
-    wide = found.output in linear and found.output not in read
+    spans = {draft.target: draft.span for draft in drafts if draft.span is not None}
     values: dict[str, Value] = {}
     for group in together.values():
-        low, high = _range(group, ranges)
+        low, high = _range(group, {**ranges, **spans})
+        wide, exact = _is_wide(group, found, drafts), any(name in spans for name in group)
         for name in group:
-            values[name] = _value(name, found.shapes[name], low=low, high=high, wide=wide and name == found.output)
+            values[name] = _value(name, found.shapes[name], low=low, high=high, wide=wide, exact=exact)
     return values
+
+
+def _is_wide(group: list[str], found: Trace, drafts: tuple[Draft, ...]) -> bool:
+    """Whether values that share a scale can have 16 bits, and that is of use: for an output, or what its reader takes."""
+    names = set(group)
+    makers = [draft for draft in drafts if draft.target in names]
+    readers = [draft for draft in drafts if not names.isdisjoint(draft.sources)]
+    made = len(makers) == len(names) and all(each.gives_wide or each.carries_wide for each in makers)
+    read = all(each.takes_wide or (each.carries_wide and each.target in names) for each in readers)
+    ends = any(ref.name in names for ref in found.outputs.values()) or any(each.takes_wide for each in readers)
+    return made and read and ends and any(each.gives_wide for each in makers)
 
 
 def _range(names: list[str], ranges: Ranges) -> tuple[float, float]:
@@ -105,8 +121,9 @@ def _range(names: list[str], ranges: Ranges) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _value(name: str, shape: tuple[int, int, int], *, low: float, high: float, wide: bool) -> Value:
+def _value(name: str, shape: tuple[int, int, int], *, low: float, high: float, wide: bool, exact: bool) -> Value:
     if wide:
-        return Value(name, shape, HEADROOM * max(-low, high) / WIDE_LEVELS or 1.0, 0, True)
+        most = max(-low, high)
+        return Value(name, shape, (most / EXACT_LEVELS if exact else HEADROOM * most / WIDE_LEVELS) or 1.0, 0, True)
     scale = (high - low) / 255 or 1.0
     return Value(name, shape, scale, int(np.clip(np.floor(-low / scale + 0.5), 0, 255)))

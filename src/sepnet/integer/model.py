@@ -10,8 +10,18 @@ from dataclasses import dataclass
 
 from sepnet.integer.operator import Operator
 from sepnet.integer.value import Value
+from sepnet.integer.view import View
 
-__all__ = ["IntegerModel"]
+__all__ = ["IntegerModel", "Output"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of the network: its name, the value that holds its numbers, and how they lie there."""
+
+    name: str
+    value: str
+    view: View
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +30,29 @@ class IntegerModel:
 
     Attributes:
         network: what it is called.
-        input, output: names of values.
+        input: name of the value that is the input.
+        view: how the input's numbers lie in it.
+        outputs: what it gives, in the graph's order.
         values: by name.
         operators: in the order in which they run.
     """
 
     network: str
     input: str
-    output: str
+    view: View
+    outputs: tuple[Output, ...]
     values: dict[str, Value]
     operators: tuple[Operator, ...]
+
+    @property
+    def output(self) -> str:
+        """Name of the value that holds the first output."""
+        return self.outputs[0].value
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Names of the values that hold outputs."""
+        return frozenset(each.value for each in self.outputs)
 
     @property
     def macs(self) -> int:

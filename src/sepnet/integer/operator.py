@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sepnet.integer.requantize import Requantize
 from sepnet.integer.value import Shape, Value
 
-__all__ = ["Clamp", "Draft", "Integers", "Moved", "Operator", "Reach", "Scaled", "Wish"]
+__all__ = ["EVERY_ROW", "Clamp", "Draft", "Integers", "Moved", "Operator", "Reach", "Scaled", "Wish"]
 
 Integers = npt.NDArray[np.int64]
 Wish = npt.NDArray[np.float64]
@@ -28,6 +28,10 @@ class Reach:
     stride: int = 1
     top: int = 0
     reach: int = 0
+
+
+EVERY_ROW = Reach(0, 0, 65535)
+"""Of an operator that reads all rows of its sources before it makes one."""
 
 
 class Operator(abc.ABC):
@@ -106,13 +110,18 @@ class Draft(abc.ABC):
         target: name of what it makes.
         scales: whether its operator ends in a `Requantize`, whose limits may be those of a clamp right after it.
         moves: whether its target has the scale and the zero of its sources.
-        sums: whether it is a sum of weighted inputs, whose outputs may have 16 bits.
+        gives_wide, takes_wide: whether what it makes, or reads, may have 16 bits.
+        carries_wide: of one that moves: whether both may.
+        rearranges: whether it does nothing but change the order of numbers.
     """
 
     target: str
     scales: ClassVar[bool] = False
     moves: ClassVar[bool] = False
-    sums: ClassVar[bool] = False
+    gives_wide: ClassVar[bool] = False
+    takes_wide: ClassVar[bool] = False
+    carries_wide: ClassVar[bool] = False
+    rearranges: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -127,6 +136,20 @@ class Draft(abc.ABC):
     def renamed(self, target: str) -> Self:
         """The same, under another name of what it makes."""
         return replace(self, target=target)  # type: ignore[type-var]  # every subclass is a dataclass
+
+    @property
+    def span(self) -> Clamp | None:
+        """The range of what it makes, where that is known without examples."""
+        return None
+
+    @property
+    def affine(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """What it multiplies with and what it adds, one a channel or one for all, when it is nothing else."""
+        return None
+
+    def absorbed(self, draft: Draft) -> Draft | None:
+        """Itself with another, the only one that reads what it makes, in it; None where that cannot be."""
+        return None
 
     @abc.abstractmethod
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Operator:

@@ -108,4 +108,4 @@ def response(values: GraphValues, node: Node) -> None:
     beta, bias = node.number("beta", 0.75), node.number("bias", 1.0)
     if node.integer("channels", shape[0]) != shape[0] or min(alpha, beta) < 0 or bias <= 0 or not 0 < size <= 255:
         raise values.unsupported(node, f"size {size}, alpha {alpha:g}, beta {beta:g}, bias {bias:g} of {list(shape)}")
-    values.give(node, Response(ref.name, node.outputs[0], size, alpha, beta, bias), shape, ref.sides)
+    values.give(node, Response(ref.name, node.outputs[0], size, alpha, beta, bias), shape, ref.view)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.integer.value import Shape
 
-__all__ = ["Factor", "View", "steps_of"]
+__all__ = ["Factor", "View", "lying", "steps_of"]
 
+Number = TypeVar("Number", bound=np.generic)
 Factor = tuple[int, int]
 """(count, step): so many numbers, each so far from the one before, in a map (channels, height, width); step 0 repeats one."""
 Factors = tuple[Factor, ...]
@@ -37,7 +39,9 @@ class View:
     @classmethod
     def of(cls, shape: Shape, sides: Sequence[int] | None = None) -> View:
         """A map as it is, a batch side before it; `sides` are those of the tensor, if they are others of as many numbers."""
-        whole = cls((1, *shape), ((), *(_kept([(side, step)]) for side, step in zip(shape, steps_of(shape), strict=True))))
+        whole = cls(
+            (1, *shape), ((), *(_kept([(side, step)]) for side, step in zip(shape, steps_of(shape), strict=True)))
+        )
         found = whole if sides is None else whole.reshaped(sides)
         if found is None:
             raise ValueError(f"{math.prod(shape)} numbers cannot have the sides {list(sides or ())}")
@@ -98,19 +102,24 @@ class View:
             places = (places[:, None] + step * np.arange(count)).ravel()
         return places
 
-    def taken(self, maps: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def taken(self, maps: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Tensors of maps (n, channels, height, width), the batch side as long as there are examples."""
         found = maps.reshape(len(maps), -1)
         if not self.plain:
             found = found[:, self.places()]
         return found.reshape(len(maps) * self.sides[0], *self.sides[1:])
 
-    def put(self, tensors: npt.NDArray[np.generic], shape: Shape) -> npt.NDArray[np.generic]:
+    def put(self, tensors: npt.NDArray[Number], shape: Shape) -> npt.NDArray[Number]:
         """Maps of tensors: the way back."""
         found = tensors.reshape(-1, math.prod(shape))
         if not self.plain:
             found = found[:, np.argsort(self.places())]
         return found.reshape(-1, *shape)
+
+    def lies(self, shape: Shape) -> bool:
+        """Whether the tensor's numbers follow one another in memory, where a map lies height x width x channels."""
+        factors = _merged([each for side in self.factors for each in lying(side, shape)])
+        return len(factors) < 2 and all(step == 1 for _, step in factors)
 
     @property
     def plain(self) -> bool:
@@ -140,4 +149,28 @@ def _merged(factors: Sequence[Factor]) -> Factors:
             found[-1] = found[-1][0] * count, step
         else:
             found.append((count, step))
+    return tuple(found)
+
+
+def lying(factors: Sequence[Factor], shape: Shape) -> Factors:
+    """The same factors in numbers of memory, where a map lies height x width x channels.
+
+    Raises `ValueError` where a factor goes on beyond the end of an axis at another place than its begin.
+
+    >>> lying([(24, 1)], (2, 3, 4)), lying([(3, 4)], (2, 3, 4))
+    (((2, 1), (3, 8), (4, 2)), ((3, 8),))
+    """
+    steps, memory = steps_of(shape), (1, shape[2] * shape[0], shape[0])
+    found: list[Factor] = []
+    for count, step in factors:
+        parts: list[Factor] = []
+        while count > 1 and step:
+            axis = next(at for at in range(3) if steps[at] <= step < steps[at] * shape[at])
+            by, rest = divmod(step, steps[axis])
+            room = -(-shape[axis] // by)
+            if rest or (count > room and (shape[axis] % by or count % room)):
+                raise ValueError(f"{count} numbers {step} apart lie across the axes of a map {list(shape)}")
+            parts.insert(0, (min(count, room), by * memory[axis]))
+            count, step = count // min(count, room), steps[axis] * shape[axis]
+        found += parts if step or count == 1 else [(count, 0)]
     return tuple(found)

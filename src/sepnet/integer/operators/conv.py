@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,10 +22,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Linear(Draft):
-    """A convolution of weight * scale[filter], plus bias; fields otherwise as of `Conv`."""
+    """A convolution of weight * scale[filter], plus bias; fields otherwise as of `Conv`.
+
+    `by_channel` says that it is nothing but a scale and a bias for each channel.
+    """
 
     scales: ClassVar[bool] = True
-    sums: ClassVar[bool] = True
+    gives_wide: ClassVar[bool] = True
 
     source: str
     target: str
@@ -37,10 +40,22 @@ class Linear(Draft):
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
+    by_channel: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.source,)
+
+    @property
+    def affine(self) -> tuple[Floats, Floats] | None:
+        return (self.scale * self.weight.ravel(), self.bias) if self.by_channel else None
+
+    def absorbed(self, draft: Draft) -> Draft | None:
+        """A scale and a bias a channel right after it become its own."""
+        if draft.affine is None:
+            return None
+        by, more = draft.affine
+        return replace(self, target=draft.target, scale=self.scale * by, bias=self.bias * by + more)
 
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Conv:
         (source,) = sources

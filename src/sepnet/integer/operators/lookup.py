@@ -17,12 +17,17 @@ __all__ = ["Function", "Lookup"]
 
 @dataclass(frozen=True)
 class Function(Draft):
-    """A function of one number; `clamp` are its limits when it is nothing but a clamp."""
+    """A function of one number; `clamp` are its limits when it is nothing but a clamp, `line` (by, more) when it is x * by + more."""
 
     source: str
     target: str
     function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
     clamp: Clamp | None = None
+    line: tuple[float, float] | None = None
+
+    @property
+    def affine(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        return None if self.line is None else (np.array(self.line[:1]), np.array(self.line[1:]))
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class MaxPool(Moved):
 
 @dataclass(frozen=True)
 class Mean(Draft):
-    """The mean of each window; `padded` counts the zeros outside of the map too."""
+    """The mean of each window, times `gain`; `padded` counts the zeros outside of the map too."""
 
     scales: ClassVar[bool] = True
 
@@ -55,6 +55,7 @@ class Mean(Draft):
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]
     padded: bool
+    gain: float = 1.0
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class Mean(Draft):
         size: npt.NDArray[np.int64] = np.array(counts, np.int64)
         shared = np.full(len(counts), self.kernel[0] * self.kernel[1]) if self.padded else size
         rule = requantize(
-            source.scale / target.scale / shared,
+            self.gain * source.scale / target.scale / shared,
             source.zero * size,
             np.zeros(len(counts)),
             bounds=(np.zeros_like(size), 255 * size),
