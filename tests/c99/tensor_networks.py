@@ -204,6 +204,7 @@ FORMS: dict[str, Form] = {
     "views": Form(MAP, _views),
     "shuffled": Form(MAP, _shuffled),
     "rows": Form((3, 40), _rows),
+    "long rows": Form((2, 1400), lambda net: net.layer(net.layer("input", (4, 2, 400), strides=[300], pads=[290, 290]), (3, 4, 2))),
     "channels last": Form((9, 7, 3), _channels_last),
     "features": Form((24,), _features),
     "reused": Form(MAP, _reused),

@@ -13,7 +13,7 @@ from sepnet.c99.memory import MemoryPlan, plan_memory
 from sepnet.c99.operators import WRITTEN
 from sepnet.c99.pixels import pixel_header
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.written import Part, Place, Written
+from sepnet.c99.written import MOST_SIDE, Part, Place, Written
 from sepnet.core.errors import NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.integer.model import IntegerModel
@@ -33,7 +33,15 @@ SHARED = {
     "log_softmax": "powers",
 }
 """What a kernel needs before it."""
-MOST_SIDE, MOST_ARENA = 65535, (1 << 31) - 1
+MOST_ARENA = (1 << 31) - 1
+WIDE_SIDES = {
+    "conv": (
+        "uint8_t height, width, stride, left, down, right, direct, format;",
+        "uint16_t height, width, stride, left, down, right;\n    uint8_t direct, format;",
+    ),
+    "pool": ("uint8_t stride, left;", "uint16_t stride, left;"),
+}
+"""Fields of windows, and the same for sides of more than 255."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,8 @@ def _source(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPl
     parts = [_settings(model, written, plan), _text("begin.c")]
     parts += [f"#define MODEL_LANES {used.index('conv_lanes')}\n"] if "conv_lanes" in used else []
     parts.append(_maps(model, plan))
-    parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
+    wide = any(max(each.sides, default=0) > 255 for each in written)
+    parts += [_struct(base, wide) for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
     parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
     parts += [
         _text(f"{name}.c")
@@ -198,6 +207,12 @@ def _source(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPl
     end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
     parts.append(_run(model, numbers).replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)
+
+
+def _struct(base: str, wide: bool) -> str:
+    """The details of windows; `wide` gives two bytes to their sides and steps."""
+    text = _text(f"{base}.c")
+    return text.replace(*WIDE_SIDES[base]) if wide else text
 
 
 def _run(model: IntegerModel, numbers: dict[str, int]) -> str:

@@ -15,8 +15,9 @@ from sepnet.integer.model import IntegerModel
 from sepnet.integer.operator import Operator
 from sepnet.integer.requantize import Requantize
 
-__all__ = ["Detail", "Part", "Place", "Signs", "Written", "rule_text", "small"]
+__all__ = ["Detail", "Part", "Place", "Signs", "Written", "rule_text", "sides_text", "small"]
 
+MOST_SIDE = 65535
 Kind = TypeVar("Kind", bound=Operator)
 
 
@@ -101,9 +102,24 @@ class Written(abc.ABC, Generic[Kind]):
         """Of a layer that looks signs up."""
         return None
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides and steps of its window that a byte of its details holds where none in the program is larger."""
+        return ()
+
     @abc.abstractmethod
     def detail(self, place: Place, constants: Constants) -> Detail:
         """Its details; what is large goes into the constants."""
+
+
+def sides_text(sides: tuple[int, ...], operator: Operator) -> str:
+    """The initializers of `Written.sides`.  Raises `NetworkError` for what two bytes do not hold."""
+    for number in sides:
+        if not 0 <= number <= MOST_SIDE:
+            raise NetworkError(
+                f"the operator that makes {operator.target!r} has a side or step of {number}; expected {MOST_SIDE:,} at most"
+            )
+    return ", ".join(map(str, sides))
 
 
 def small(number: int, operator: Operator) -> int:

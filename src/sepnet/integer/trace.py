@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def trace(model: PackedModel, shape: Sequence[int] | None = None) -> Trace:
     source = Source(model)
     sides = _input_sides(model, shape)
     found: list[tuple[int, Trace]] = []
-    for layout, view in _layouts(sides):
+    normalized = model.header.input is not None and bool(model.header.input.mean)
+    for layout, view in islice(_layouts(sides), 1 if normalized and map_shape(sides) else None):
         traced = _traced(GraphValues(source, layout, view))
         moved = [draft for draft in traced.drafts if draft.rearranges]
         found.append((len(moved), traced))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sepnet.c99.constants import Constants
 from sepnet.c99.schedule import reach_of
 from sepnet.c99.storage import UNPACKED, WIDE_SIGNS, lanes_run, merge_groups, store
-from sepnet.c99.written import Detail, Part, Place, Signs, Written, rule_text, small
+from sepnet.c99.written import Detail, Part, Place, Signs, Written, rule_text, sides_text
 from sepnet.integer.model import IntegerModel
 from sepnet.integer.operators.conv import Conv
 
@@ -40,6 +40,11 @@ class WrittenConv(Written[Conv]):
     def signs(self) -> Signs | None:
         block = self._stored.format % WIDE_SIGNS
         return Signs(self.operator.weight.shape, block) if self._stored.kind == "signs" else None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        conv = self.operator
+        return (*conv.weight.shape[2:], conv.strides[1], conv.pads[1], *conv.dilations)
 
     @property
     def scratch(self) -> tuple[int, int]:
@@ -99,16 +104,13 @@ class WrittenConv(Written[Conv]):
     def detail(self, place: Place, constants: Constants) -> Detail:
         conv, stored = self.operator, self._stored
         whole = place.plan.rows[conv.source] == self.model.values[conv.source].shape[1]
-        sides = ", ".join(str(small(side, conv)) for side in (*conv.weight.shape[2:], conv.strides[1]))
         fields = (
             rule_text(conv.requantize, constants),
             constants.add(stored.data, 1),
             place.plan.scratch[place.at],
             conv.groups,
             self._padded,
-            sides,
-            small(conv.pads[1], conv),
-            *(small(side, conv) for side in conv.dilations),
+            sides_text(self.sides, conv),
             int(self._direct and whole),
             stored.format,
         )
