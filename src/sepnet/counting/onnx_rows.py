@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sepnet.core.network import Kind, LayerReport
-from sepnet.counting.onnx_file import OnnxGraph, Shape
+from sepnet.counting.onnx_file import Shape, SizedGraph
 from sepnet.counting.onnx_memory import bytes_of, names_inside
 from sepnet.graphs.nodes import settings
 
@@ -54,14 +54,14 @@ class _Row:
     named: bool = False
 
 
-def count(graph: OnnxGraph) -> tuple[tuple[LayerReport, ...], int]:
+def count(graph: SizedGraph) -> tuple[tuple[LayerReport, ...], int]:
     """The layers of a graph in the order in which they run, and the macs between activations, for one example."""
     counting = _Counting(graph)
     return tuple(counting.run()), counting.activation_macs
 
 
 class _Counting:
-    def __init__(self, graph: OnnxGraph) -> None:
+    def __init__(self, graph: SizedGraph) -> None:
         self.graph = graph
         self.weights: dict[str, tuple[str, ...]] = {name: (name,) for name in graph.weights}
         self.weights.update(dict.fromkeys(graph.folded, ()))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
-from sepnet.packing.onnx_graph import Node
+from sepnet.graphs.onnx_graph import Node
 
 __all__ = ["CONSTANTS", "fold"]
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer import arithmetic, arrangement, response
 from sepnet.integer.constants import CONSTANTS, fold
 from sepnet.integer.drafts import Trace
 from sepnet.integer.graph_values import GraphValues, Ref
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["trace"]
 

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
 from sepnet.core.ports import NUMBERS, Port
 from sepnet.core.spec import describe
+from sepnet.graphs.ports import port_of
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import check_standard, finish, lift_weights
 from sepnet.packing.onnx_constants import constants_to_initializers, float_types
-from sepnet.packing.ports import port_of
 
 __all__ = ["OnnxSource", "read_onnx"]
 

@@ -21,8 +21,8 @@ from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsEr
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.limits import Limits, check_header
 from sepnet.core.packed_model import PORTS, PackedModel
+from sepnet.graphs.ports import is_plain
 from sepnet.packing.graph import ExportedGraph, Norm
-from sepnet.packing.ports import is_plain
 
 __all__ = ["PackInput", "check_shapes", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 

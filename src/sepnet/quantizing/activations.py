@@ -14,7 +14,7 @@ from sepnet.core.errors import DataError, NetworkError
 from sepnet.core.exporter import MethodRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.runtimes.activation_ranges import METHODS, Method, Range, activation_histograms
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 

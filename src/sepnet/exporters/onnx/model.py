@@ -14,7 +14,7 @@ from sepnet.exporters.onnx.builder import Builder
 from sepnet.exporters.onnx.pairs import ACTIVATIONS, PairedLayer, Pairs
 from sepnet.exporters.onnx.quantized import find_integer_layers, live_values, names_read, quantized_values
 from sepnet.exporters.onnx.weights import IntegerKind, Weight, float_ways
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.restore import coded_tensors, onnx_model, state_dict
 from sepnet.runtimes.activation_ranges import Range
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sepnet.exporters.onnx.weights import Weight
-from sepnet.packing.onnx_graph import Node, OnnxGraph
-from sepnet.packing.wire import field, names_used
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
+from sepnet.graphs.wire import field, names_used
 
 __all__ = ["IntegerLayer", "Scaled", "find_integer_layers", "live_values", "names_read", "quantized_values"]
 

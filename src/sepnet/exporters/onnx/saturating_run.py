@@ -12,9 +12,9 @@ import numpy.typing as npt
 from sepnet.exporters.onnx.pairs import PairedLayer
 from sepnet.exporters.onnx.quantized import live_values, names_read
 from sepnet.exporters.onnx.saturation import can_saturate, excess
-from sepnet.packing.onnx_graph import Node, OnnxGraph
-from sepnet.packing.wire import ELEMENT_TYPES, number_field
-from sepnet.packing.wire import field as bytes_field
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
+from sepnet.graphs.wire import ELEMENT_TYPES, number_field
+from sepnet.graphs.wire import field as bytes_field
 from sepnet.runtimes.session import Session
 
 __all__ = ["SaturatingRun"]

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
-from sepnet.packing.ports import port_of
-from sepnet.packing.wire import ELEMENT_TYPES, fields, number_field, tensor
-from sepnet.packing.wire import field as bytes_field
+from sepnet.graphs.ports import port_of
+from sepnet.graphs.wire import ELEMENT_TYPES, fields, number_field, tensor
+from sepnet.graphs.wire import field as bytes_field
 
 __all__ = ["Node", "OnnxGraph", "attribute"]
 
