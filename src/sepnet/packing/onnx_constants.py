@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from sepnet.graphs.constants import CONSTANT_FORMS
+from sepnet.graphs.nodes import settings
 from sepnet.packing.fold import graphs, rename
 
 __all__ = ["constants_to_initializers", "float_types"]
@@ -35,20 +39,17 @@ def _tensor(node: Any) -> Any | None:
     """What a Constant node gives; None for text and sparse numbers."""
     import onnx
 
-    kinds = onnx.TensorProto
-    types = {"value_float": kinds.FLOAT, "value_floats": kinds.FLOAT}
-    types |= {"value_int": kinds.INT64, "value_ints": kinds.INT64}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if attribute.name == "value":
+    for name, value in settings(node).items():
+        if name == "value":
             tensor = onnx.TensorProto()
             tensor.CopyFrom(value)
             tensor.name = node.output[0]
             return tensor
-        if attribute.name in types:
-            several = attribute.name.endswith("s")
+        if name in CONSTANT_FORMS:
+            several = isinstance(value, list)
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(CONSTANT_FORMS[name]))
             return onnx.helper.make_tensor(
-                node.output[0], types[attribute.name], [len(value)] if several else [], value if several else [value]
+                node.output[0], kind, [len(value)] if several else [], value if several else [value]
             )
     return None
 
