@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sepnet.graphs.layers import LayerNode, read_layer
 from sepnet.graphs.nodes import inner_graphs, settings
+from sepnet.graphs.onnx_graph import Node
 from sepnet.packing.graph import Norm
 
 __all__ = ["drop_defaults", "find_norms", "fold", "graphs", "reads", "rename", "simplify"]
@@ -87,30 +89,26 @@ def fold(proto: Any, norm: Norm) -> Norm:
     if len(nodes) != 1:
         return norm
     node = nodes[0]
-    layer = next((other for other in graph.node if node.input[0] in other.output), None)
-    if layer is None or read[node.input[0]] != 1 or any(read[name] for name in node.output[1:]):
+    before = next((other for other in graph.node if node.input[0] in other.output), None)
+    if before is None or read[node.input[0]] != 1 or any(read[name] for name in node.output[1:]):
         return norm
     weights = {value.name for value in graph.input}
-    if not _foldable(layer) or layer.input[1] not in weights or read[layer.input[1]] != 1:
+    layer = _foldable(before)
+    if layer is None or layer.weight not in weights or read[layer.weight] != 1:
         return norm
-    bias = layer.input[2] if len(layer.input) > 2 else ""
-    if bias and (bias not in weights or read[bias] != 1):
+    if layer.bias and (layer.bias not in weights or read[layer.bias] != 1):
         return norm
-    kept = [*layer.input[:2], f"{norm.name}.bias"]
-    del layer.input[:]
-    layer.input.extend(kept)
-    layer.output[0] = node.output[0]
+    del before.input[:]
+    before.input.extend([layer.input, layer.weight, f"{norm.name}.bias"])
+    before.output[0] = node.output[0]
     graph.node.remove(node)
-    return dataclasses.replace(norm, weight=kept[1], bias=bias)
+    return dataclasses.replace(norm, weight=layer.weight, bias=layer.bias)
 
 
-def _foldable(layer: Any) -> bool:
-    if layer.op_type == "Conv":
-        return True
-    if layer.op_type != "Gemm":
-        return False
-    given = settings(layer)
-    return bool(given.get("transB", 0) == 1 and given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0)
+def _foldable(node: Any) -> LayerNode | None:
+    """A layer whose filters come first, so that a factor a filter can go into its weight."""
+    layer = read_layer(Node.of(node)) if node.op_type in ("Conv", "Gemm") else None
+    return layer if layer and layer.plain and layer.filters == 0 else None
 
 
 def simplify(proto: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
 from sepnet.core.ports import NUMBERS, Port
 from sepnet.core.spec import describe
+from sepnet.graphs.layers import CONVS, MATRICES, WEIGHTS, read_layer
+from sepnet.graphs.onnx_graph import Node
 from sepnet.graphs.ports import port_of
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
@@ -24,9 +27,6 @@ __all__ = ["OnnxSource", "read_onnx"]
 State = dict[str, npt.NDArray[np.float32]]
 FEW = 16
 """Numbers below which a tensor that no layer owns stays in the graph, exactly: scales of Resize, clipping bounds, ..."""
-WEIGHTED = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,)}
-WEIGHTED |= {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
-"""Operators of layers, and which of their inputs are weights."""
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -196,18 +196,21 @@ def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
         if node.op_type in ("Transpose", "Cast")
     }
     for node in (node for graph in graphs(proto.graph) for node in graph.node):
-        for place in WEIGHTED.get(node.op_type, ()):
-            if place < len(node.input):
-                name = behind.get(node.input[place], node.input[place])
-                if name in floats and len(floats[name].dims) > 1:
-                    weights.add(name)
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.input) > 2:
-            biases.add(node.input[2])
+        names = [node.input[at] for at in WEIGHTS.get(node.op_type, ()) if at < len(node.input)]
+        found = [name for each in names if _is_weight(name := behind.get(each, each), floats)]
+        weights.update(found[-1:] if node.op_type in MATRICES else found)
+        layer = read_layer(Node.of(node)) if node.op_type in (*CONVS, "Gemm") else None
+        if layer is not None:
+            biases.add(layer.bias)
         if node.op_type == "MatMul":
             products.add(node.output[0])
         if node.op_type == "Add" and products & set(node.input):
             biases.update(name for name in node.input if name in floats and len(floats[name].dims) == 1)
     return frozenset(weights), frozenset(biases & floats.keys() - weights)
+
+
+def _is_weight(name: str, floats: Mapping[str, Any]) -> bool:
+    return name in floats and len(floats[name].dims) > 1
 
 
 def _take(proto: Any, owned: frozenset[str], turned: set[str]) -> State:
