@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,12 @@ import numpy.typing as npt
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
 from sepnet.core.ports import NUMBERS, Port
 from sepnet.core.spec import describe
-from sepnet.graphs.layers import CONVS, MATRICES, WEIGHTS, read_layer
+from sepnet.graphs.layers import CONVS, WEIGHTS, read_layer
 from sepnet.graphs.onnx_graph import Node
 from sepnet.graphs.ports import port_of
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
-from sepnet.packing.graph import ExportedGraph
+from sepnet.packing.graph import NORM_PARTS, ExportedGraph, Norm
 from sepnet.packing.lift import check_standard, finish, lift_weights
 from sepnet.packing.onnx_constants import constants_to_initializers, float_types
 
@@ -27,7 +28,6 @@ __all__ = ["OnnxSource", "read_onnx"]
 State = dict[str, npt.NDArray[np.float32]]
 FEW = 16
 """Numbers below which a tensor that no layer owns stays in the graph, exactly: scales of Resize, clipping bounds, ..."""
-NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OnnxSource:
 
     Attributes:
         graph: without the weights; what could be folded is folded.
-        state: the weights as the graph computes with them, float32, filters first; of a folded norm the identity.
+        state: the weights as the graph computes with them, float32, filters first.
         weights: names of the tensors that layers multiply with; the rest are biases and other numbers.
         biases: names of what layers add.
         inputs: what goes in.
@@ -113,9 +113,9 @@ def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
     used = finish(proto, names, keep_ends=True)
     data = proto.SerializeToString()
     inputs = tuple(port_of(value.SerializeToString()) for value in proto.graph.input)
-    graph = ExportedGraph(data, used, norms)
     kept = used | {f"{norm.name}.{part}" for norm in norms for part in NORM_PARTS} | {norm.bias for norm in norms}
-    state = _folded(graph, {name: array for name, array in state.items() if name in kept})
+    norms, state = _folded(norms, {name: array for name, array in state.items() if name in kept})
+    graph = ExportedGraph(data, used, norms)
     biases |= {f"{norm.name}.bias" for norm in norms if norm.weight}
     return OnnxSource(graph, state, weights & used, biases & used, inputs, params)
 
@@ -198,7 +198,7 @@ def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
     for node in (node for graph in graphs(proto.graph) for node in graph.node):
         names = [node.input[at] for at in WEIGHTS.get(node.op_type, ()) if at < len(node.input)]
         found = [name for each in names if _is_weight(name := behind.get(each, each), floats)]
-        weights.update(found[-1:] if node.op_type in MATRICES else found)
+        weights.update(found[-1:] if node.op_type == "Gemm" else found)
         layer = read_layer(Node.of(node)) if node.op_type in (*CONVS, "Gemm") else None
         if layer is not None:
             biases.add(layer.bias)
@@ -240,24 +240,16 @@ def _check_finite(state: State, path: str | os.PathLike[str]) -> None:
             raise WeightsError(f"{path}: {name} holds {wrong} NaN or Inf of {array.size} numbers")
 
 
-def _folded(graph: ExportedGraph, state: State) -> State:
-    """Norms that were folded as the identity with a bias, their factors in the weights before them."""
-    done = dict(state)
-    for norm in graph.norms:
-        if not norm.weight:
-            continue
-        gamma, beta, mean, variance = (np.asarray(state[f"{norm.name}.{part}"], np.float64) for part in NORM_PARTS)
-        if variance.min(initial=0.0) < 0:
-            raise WeightsError(f"{norm.name}.running_var holds a negative variance; the weights are damaged")
-        factor = gamma / np.sqrt(variance + norm.eps)
-        weight = state[norm.weight]
-        by_filter = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
-        done[norm.weight] = (weight * by_filter).astype(np.float32)
-        own = state[norm.bias] if norm.bias else 0.0
-        done[f"{norm.name}.bias"] = (beta + factor * (own - mean)).astype(np.float32)
-        one = np.ones_like(state[f"{norm.name}.weight"])
-        done |= {f"{norm.name}.weight": one, f"{norm.name}.running_mean": 0 * one}
-        done[f"{norm.name}.running_var"] = one - np.float32(norm.eps)
-        if norm.bias:
-            done[norm.bias] = np.zeros_like(state[norm.bias])
-    return done
+def _folded(norms: Sequence[Norm], state: State) -> tuple[tuple[Norm, ...], State]:
+    """Norms whose node was folded into a layer, folded into its numbers too."""
+    done, numbers = [], dict(state)
+    for norm in norms:
+        if norm.weight:
+            factor, shift = norm.factor_and_shift(state)
+            weight = state[norm.weight]
+            by_filter = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
+            numbers |= {norm.weight: (weight * by_filter).astype(np.float32), f"{norm.name}.bias": shift}
+            for name in (norm.bias, *(f"{norm.name}.{part}" for part in NORM_PARTS if part != "bias")):
+                numbers.pop(name, None)
+        done.append(dataclasses.replace(norm, done=bool(norm.weight)))
+    return tuple(done), numbers
