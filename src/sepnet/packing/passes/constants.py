@@ -1,4 +1,4 @@
-"""Constants of an ONNX graph, however exporters write them, made initializers of the whole graph, so that weights are found in one place."""
+"""Constants, however exporters write them, made initializers of the whole graph, so that weights are found in one place."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from typing import Any
 import numpy as np
 
 from sepnet.graphs.constants import CONSTANT_FORMS
-from sepnet.graphs.nodes import settings
-from sepnet.packing.fold import graphs, rename
+from sepnet.graphs.nodes import graphs, rename, settings
+from sepnet.packing.passes.draft import Draft, count
 
-__all__ = ["constants_to_initializers", "float_types"]
+__all__ = ["float_types", "lift_constants"]
 
 
-def constants_to_initializers(proto: Any) -> None:
+def lift_constants(draft: Draft) -> str:
     """Turn Constant nodes into initializers, those of floats inside If, Loop and Scan too; old files list weights as inputs, which goes."""
-    graph = proto.graph
+    graph = draft.graph
+    lifted = len(graph.initializer)
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         if (tensor := _tensor(node)) is not None:
             graph.initializer.append(tensor)
             graph.node.remove(node)
     _lift_inner(graph)
     own = {tensor.name for tensor in graph.initializer}
+    lifted, listed = len(graph.initializer) - lifted, sum(value.name in own for value in graph.input)
     inputs = [value for value in graph.input if value.name not in own]
     del graph.input[:]
     graph.input.extend(inputs)
+    return count((lifted, "constants of nodes made initializers"), (listed, "weights listed as inputs"))
 
 
 def float_types() -> tuple[int, ...]:
