@@ -70,14 +70,14 @@ class PackedModel(packed_model.PackedModel):
         >>> print(*sepnet.read("zoo/lenet5-mnist.sepnet").inputs)
         input (float32, n x 1 x 28 x 28)
         """
-        from sepnet.packing.ports import ports_of
+        from sepnet.graphs.ports import ports_of
 
         return ports_of(self.graph)[0]
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """Name, shape and type of what the network gives."""
-        from sepnet.packing.ports import ports_of
+        from sepnet.graphs.ports import ports_of
 
         return ports_of(self.graph)[1]
 

@@ -36,6 +36,21 @@ def test_pack_a_network(run: Any, network: Path, tmp_path: Path) -> None:
     assert "does not say how" in run("run", output, "demo/none.png").error
 
 
+def test_verbose_lists_the_passes_and_what_each_changed(run: Any, network: Path, tmp_path: Path) -> None:
+    from sepnet.packing.onnx_source import PASSES
+
+    ran = run("pack", network, "-o", tmp_path / "net.sepnet", "--verbose")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    start = lines.index("passes") + 2
+    listed = lines[start : start + len(PASSES)]
+    assert all(line.startswith(name) for line, (name, _) in zip(listed, PASSES, strict=True))
+    assert listed[0].rstrip().endswith("nothing") and "weights of layers: 2, other tensors: 2" in ran.out
+    assert "simplify" not in run("pack", network, "-o", tmp_path / "net.sepnet").out
+    rows = run("pack", network, "-o", tmp_path / "net.sepnet", "--json").json["passes"]
+    assert [row["name"] for row in rows] == [name for name, _ in PASSES]
+
+
 def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> None:
     given, output, again = (tmp_path / name for name in ("w.safetensors", "w.sepnet", "again.safetensors"))
     codes = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -24,7 +24,7 @@ from sepnet.exporters.onnx.export import Onnx
 from sepnet.exporters.onnx.integer_choice import WeightsChoice
 from sepnet.exporters.onnx.model import OnnxNetwork
 from sepnet.exporters.onnx.weights import Weight, integer_weight
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.quantizing.activations import Run
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.onnxruntime import OnnxRuntime

@@ -27,7 +27,7 @@ from sepnet.exporters.onnx.quantized import Scaled
 from sepnet.exporters.onnx.saturating_run import SaturatingRun
 from sepnet.exporters.onnx.saturation import can_saturate, excess
 from sepnet.exporters.onnx.weights import IntegerWeight
-from sepnet.packing.onnx_graph import Node, attribute
+from sepnet.graphs.onnx_graph import Node, attribute
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.probe import Probe
 from sepnet.runtimes.session import Session

@@ -13,8 +13,13 @@ from sepnet.core.pack_report import PackReport
 __all__ = ["pack_json", "print_pack"]
 
 
-def print_pack(report: PackReport, file: Path, output: Path) -> None:
-    """A row a tensor, then what the file takes and what it loses."""
+def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -> None:
+    """A row a tensor, then what the file takes and what it loses; first the passes that its graph went through, if `verbose`."""
+    if verbose and report.passes:
+        steps = table("passes", ["pass", "what it changed"], [])
+        for each in report.passes:
+            steps.add_row(each.name, each.changed or "nothing")
+        console().print(steps)
     rows = table(
         plain(str(file)), ["tensor", "shape", "scheme"], ["bytes before", "after", "bits a number", "relative error"]
     )
@@ -65,5 +70,6 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

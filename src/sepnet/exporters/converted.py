@@ -17,7 +17,7 @@ from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material, Me
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.comparison import compare
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 

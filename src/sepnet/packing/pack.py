@@ -17,12 +17,12 @@ from sepnet.codecs import find, smallest
 from sepnet.codecs.adaptive.kernels import KERNELS_AB1, KERNELS_AB1_NEXT
 from sepnet.core.codec import Codec, CodecUnfitError
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
-from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsError
+from sepnet.core.errors import FormatError, NetworkError, RecipeError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.limits import Limits, check_header
 from sepnet.core.packed_model import PORTS, PackedModel
+from sepnet.graphs.ports import is_plain
 from sepnet.packing.graph import ExportedGraph, Norm
-from sepnet.packing.ports import is_plain
 
 __all__ = ["PackInput", "check_shapes", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
@@ -114,36 +114,27 @@ def _buffer(name: str, array: npt.NDArray[Any]) -> CodedTensor:
 
 
 def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: Coder) -> NormEntry:
-    gamma, beta, mean, variance = (
-        np.asarray(state[f"{norm.name}.{part}"], np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    if variance.min(initial=0.0) < 0:
-        raise WeightsError(f"{norm.name}.running_var holds a negative variance; the weights are damaged")
-    factor = gamma / np.sqrt(variance + norm.eps)
-    own = np.asarray(state[norm.bias], np.float64) if norm.bias else 0.0
-    shift = (beta + factor * (own - mean)).astype(np.float32)
+    tracked = f"{norm.name}.num_batches_tracked" in state
+    entry = NormEntry(norm.name, norm.eps, folded=bool(norm.weight), tracked=tracked, bias=norm.bias)
+    if norm.done:
+        return entry
+    factor, shift = norm.factor_and_shift(state)
     tensors[f"{norm.name}.bias"] = code(f"{norm.name}.bias", shift)
     if norm.weight:
         weight = tensors[norm.weight] if norm.weight in tensors else _buffer(norm.weight, state[norm.weight])
         tensors[norm.weight] = fold_scale(weight, factor.astype(np.float32))
     else:
         tensors[f"{norm.name}.weight"] = code(f"{norm.name}.weight", factor.astype(np.float32))
-    tracked = f"{norm.name}.num_batches_tracked" in state
-    return NormEntry(norm.name, norm.eps, folded=bool(norm.weight), tracked=tracked, bias=norm.bias)
+    return entry
 
 
 def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTensor:
     """Multiply a coded weight by one factor a filter; codes stay, the scales change (floats are coded anew).
 
-    Factors that are all 1, of a norm whose weight was folded before it was coded, change nothing.
-
     >>> weight = CodedTensor("w", np.array([[1, 0], [-1, 1]]), "integer", ("linear",), Half.of(np.float32(0.5)))
     >>> fold_scale(weight, np.float32([2.0, 4.0])).restore().tolist()
     [[1.0, 0.0], [-2.0, 2.0]]
     """
-    if np.all(factor == 1):
-        return tensor
     if tensor.values in ("float16", "float32"):
         by_filter = factor.reshape((-1,) + (1,) * (tensor.codes.ndim - 1))
         return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, codec=tensor.codec)

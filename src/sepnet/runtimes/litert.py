@@ -12,7 +12,7 @@ from sepnet.converters.quiet import quiet
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input
 
 __all__ = ["LiteRt", "TfliteFile"]
 

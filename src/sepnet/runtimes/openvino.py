@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Run, Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input
 from sepnet.packing.restore import onnx_model
 
 __all__ = ["OpenVino"]

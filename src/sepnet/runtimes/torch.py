@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sepnet.core.errors import DataError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input
 
 try:
     import torch

@@ -169,4 +169,5 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         first.largest,
         outputs=done.rows,
         reason=done.reason,
+        passes=source.passes,
     )
