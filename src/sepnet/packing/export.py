@@ -18,7 +18,7 @@ from sepnet.packing.fold import drop_defaults, find_norms, fold, simplify
 from sepnet.packing.graph import ExportedGraph
 from sepnet.packing.lift import call, check_standard, finish, lift_weights
 
-__all__ = ["export_graph"]
+__all__ = ["export_graph", "plain_graph"]
 
 OPSET = 18
 
@@ -32,9 +32,10 @@ def export_graph(model: nn.Module, input_shape: Sequence[int]) -> ExportedGraph:
         import onnxscript.optimizer  # noqa: F401 (torch's exporter needs it too)
     except ImportError as error:
         raise MissingExtraError("packing a torch network", "onnxscript", "torch") from error
-    still = copy.deepcopy(model).eval().cpu()
-    proto = _export(_Whole(still).eval(), tuple(input_shape))
+    still = copy.deepcopy(model).cpu()
     state = still.state_dict(keep_vars=True)
+    _check_real(state)
+    proto = _export(_Whole(still).eval(), tuple(input_shape))
     names, tied = set(state), _tied(state)
     call(proto.graph, {f"whole.{name}": tied.get(name, name) for name in state})
     lift_weights(proto, names)
@@ -46,6 +47,21 @@ def export_graph(model: nn.Module, input_shape: Sequence[int]) -> ExportedGraph:
     drop_defaults(proto)
     used = finish(proto, names)
     return ExportedGraph(proto.SerializeToString(), used, norms, tied)
+
+
+def plain_graph(model: nn.Module, input_shape: Sequence[int]) -> bytes:
+    """The graph that `export_graph` starts from, as a ModelProto with its weights: every module's outputs are values of it."""
+    data: bytes = _export(_Whole(copy.deepcopy(model)).eval(), tuple(input_shape)).SerializeToString()
+    return data
+
+
+def _check_real(state: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.is_complex():
+            raise NetworkError(
+                f"{name!r} holds numbers of type {str(tensor.dtype).removeprefix('torch.')}, which a graph cannot; expected real ones: "
+                "torch.view_as_real(...) with a last side of 2"
+            )
 
 
 class _Whole(nn.Module):
