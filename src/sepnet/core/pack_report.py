@@ -68,6 +68,7 @@ class PackReport:
         agreement: with the float network, on training images that were not calibrated on.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -79,3 +80,4 @@ class PackReport:
     agreement: Agreement | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
+    fixed: int = 0

@@ -76,7 +76,7 @@ class C99(Exporter, frozen=True):
         whole = lower(model, ranges, image.shape)
         program = generate(whole, image=image)
         compute, remark = _checked(whole, program, next(calibration.batches()), material.progress)
-        check = compare(model, OnnxRuntime(model), compute, batch=0, material=material)
+        check = compare(model, OnnxRuntime(model), compute, material=material)
         kept = [name for name in EXAMPLES if _differs(path / name, program.files[name])]
         write_folder(path, {name: text.encode() for name, text in program.files.items() if name not in kept})
         rows = tuple(ExportRow(part.name, part.shape, part.how, part.bytes) for part in program.parts)

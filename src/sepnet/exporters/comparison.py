@@ -21,24 +21,25 @@ CHECKED = 8
 
 
 def compare(
-    model: PackedModel, reference: Runtime, run: Callable[[Floats], Floats], *, batch: int, material: Material
+    model: PackedModel, reference: Runtime, run: Callable[[Floats], Floats], *, material: Material
 ) -> Check | None:
     """On images, or on noise where there are none; None when nothing says what shape the input has.
 
     Args:
         model, reference: the packed file, and what runs it.
         run: what was exported, from inputs to outputs.
-        batch: examples that the graph is fixed to, 0 when that is free.
         material: the test split, else training images, are looked at; top-1 is of the whole test split.
     """
+    fixed, of_output = reference.inputs[0].fixed, reference.outputs[0].fixed
+    count = CHECKED if not fixed or fixed == of_output == 1 else fixed
     wanted, data = model.header.input, material.test or (material.calibrate.data if material.calibrate else None)
     if data is not None:
         split = data.test if material.test else data.train
         mean, std = data.normalization(wanted)
-        inputs, where = normalize(split.images[: batch or CHECKED], mean, std), data.name
+        inputs, where = normalize(split.images[:count], mean, std), data.name
     elif wanted is not None:
         random = np.random.default_rng(0)
-        inputs, where = random.standard_normal((batch or CHECKED, *wanted.shape)).astype(np.float32), "normal noise"
+        inputs, where = random.standard_normal((count, *wanted.shape)).astype(np.float32), "normal noise"
     else:
         return None
     expected, found = reference.first(inputs), run(inputs)

@@ -15,6 +15,7 @@ from sepnet.core.errors import MissingExtraError, UsageError
 from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material, MethodRow
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import described
 from sepnet.exporters.comparison import compare
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.quantizing.activations import ActivationCalibration
@@ -68,6 +69,12 @@ class Converted(Exporter, frozen=True):
                 f"--to {self.name} quantizes activations in --form int8 alone; found --calibrate, add --form int8 or leave it out"
             )
         reference = OnnxRuntime(model)  # it refuses graphs that break the rules of ONNX
+        ends = reference.inputs, reference.outputs
+        if [len(ports) for ports in ends] != [1, 1] or not reference.inputs[0].type == "float32":
+            raise UsageError(
+                f"--to {self.name} takes networks of one input of float32 and one output, and this one takes {described(ends[0])} and gives "
+                f"{described(ends[1])}; expected --to onnx"
+            )
         try:
             convert, load = self.tools(model)
         except ImportError as error:
@@ -78,7 +85,7 @@ class Converted(Exporter, frozen=True):
         data = convert(model, list(calibration.batches()) if calibration else None)
         fixed = OnnxGraph.decode(model.graph).batch
         run = load(data, fixed or 1)
-        check = compare(model, reference, run, batch=fixed, material=material)
+        check = compare(model, reference, run, material=material)
         methods: tuple[MethodRow, ...] = ()
         if calibration:
             methods = (replace(calibration.compare("min-max", run), chosen=True),)

@@ -22,11 +22,12 @@ from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described
+from sepnet.core.ports import described, fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
+from sepnet.packing.ports import ports_of
 from sepnet.packing.restore import coded_tensors, onnx_model
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.linear import code_other, code_weight
@@ -165,4 +166,5 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         first.largest,
         outputs=done.rows,
         reason=done.reason,
+        fixed=fixed_batch(*ports_of(again.graph)),
     )

@@ -76,7 +76,7 @@ class Onnx(Exporter, frozen=True):
         with replacing(path) as temporary:
             temporary.write_bytes(data)
             remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
-            check, reason = _compared(model, runtime, Session(temporary), batch=network.batch, material=material)
+            check, reason = _compared(model, runtime, Session(temporary), material)
         if reason:
             remarks.append(f"outputs not compared: {reason}")
         warnings = tuple(map(_warning, (row for row in weights if row.chosen and row.loses(HARM))))
@@ -110,7 +110,7 @@ def _warning(row: WeightsRow) -> str:
 
 
 def _compared(
-    model: PackedModel, runtime: OnnxRuntime, written: Session, *, batch: int, material: Material
+    model: PackedModel, runtime: OnnxRuntime, written: Session, material: Material
 ) -> tuple[Check | None, str]:
     """The first output on images, all of them on random inputs; and why some were not compared."""
     name = written.outputs[0].name
@@ -118,7 +118,7 @@ def _compared(
     def run(images: Floats) -> Floats:
         return np.asarray(written.run(fitted(images, written.inputs), [name])[name], np.float32)
 
-    check = compare(model, runtime, run, batch=batch, material=material)
+    check = compare(model, runtime, run, material=material)
     if check is not None and len(runtime.outputs) == 1:
         return check, ""
     done = side_by_side(runtime.session, written, runtime.inputs)
