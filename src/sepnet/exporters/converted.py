@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import MissingExtraError, UsageError
+from sepnet.core.examples import Feed
 from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material, MethodRow
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described
+from sepnet.core.ports import Port, described
 from sepnet.exporters.comparison import compare
 from sepnet.packing.onnx_graph import OnnxGraph
 from sepnet.quantizing.activations import ActivationCalibration
@@ -38,7 +39,7 @@ class Converted(Exporter, frozen=True):
     """A self-contained file of a format whose own converter writes it.
 
     Attributes:
-        form: "float" has float32 weights; "int8" int8 weights and activations, which takes calibration images.
+        form: "float" has float32 weights; "int8" int8 weights and activations, which takes examples to calibrate by.
     """
 
     calibrates: ClassVar[bool] = True
@@ -58,23 +59,25 @@ class Converted(Exporter, frozen=True):
         """The ledger."""
         return (ExportRow("file", (), "int8" if self.form == "int8" else "float32", len(data)),)
 
+    def _check_ends(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "float32":
+            raise UsageError(
+                f"--to {self.name} takes networks of one input of float32 and one output, and this one takes {described(inputs)} and gives "
+                f"{described(outputs)}; expected --to onnx"
+            )
+
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
-        """Raises `UsageError` for calibration images that the form needs and has not, or has and cannot use."""
+        """Raises `UsageError` for examples that the form needs and has not, or has and cannot use."""
         if self.form == "int8" and material.calibrate is None:
             raise UsageError(
-                "--form int8 found no calibration images; expected --calibrate DATA (a data set, as of --data)"
+                "--form int8 found nothing to calibrate by; expected --calibrate DATA (a data set, or a file .npz)"
             )
         if self.form == "float" and material.calibrate is not None:
             raise UsageError(
                 f"--to {self.name} quantizes activations in --form int8 alone; found --calibrate, add --form int8 or leave it out"
             )
         reference = OnnxRuntime(model)  # it refuses graphs that break the rules of ONNX
-        ends = reference.inputs, reference.outputs
-        if [len(ports) for ports in ends] != [1, 1] or not reference.inputs[0].type == "float32":
-            raise UsageError(
-                f"--to {self.name} takes networks of one input of float32 and one output, and this one takes {described(ends[0])} and gives "
-                f"{described(ends[1])}; expected --to onnx"
-            )
+        self._check_ends(reference.inputs, reference.outputs)
         try:
             convert, load = self.tools(model)
         except ImportError as error:
@@ -82,10 +85,15 @@ class Converted(Exporter, frozen=True):
         calibration = (
             ActivationCalibration(model, material.calibrate, material.progress) if material.calibrate else None
         )
-        data = convert(model, list(calibration.batches()) if calibration else None)
+        batches = [next(iter(feed.values())) for feed in calibration.batches()] if calibration else None
+        data = convert(model, batches)
         fixed = OnnxGraph.decode(model.graph).batch
-        run = load(data, fixed or 1)
-        check = compare(model, reference, run, material=material)
+        compute, name = load(data, fixed or 1), reference.outputs[0].name
+
+        def run(feed: Feed) -> dict[str, Floats]:
+            return {name: compute(next(iter(feed.values())))}
+
+        check = compare(model, reference, run, batch=fixed, material=material)
         methods: tuple[MethodRow, ...] = ()
         if calibration:
             methods = (replace(calibration.compare("min-max", run), chosen=True),)
@@ -94,5 +102,6 @@ class Converted(Exporter, frozen=True):
         remarks = (
             INT8 if calibration else FLOAT,
             ONE.format(f"{fixed} examples" if fixed else "one example"),
+            *filter(None, [calibration.remark if calibration else ""]),
         )
         return ExportReport(rows, len(data), check, methods, remarks)

@@ -77,6 +77,11 @@ class OnnxNetwork:
         own = {name: array for name, array in graph.initializers.items() if name not in state}
         return cls(graph.changed(nodes, own), weights, inner)
 
+    @property
+    def batch(self) -> int:
+        """Examples that the graph is fixed to, 0 when that is free."""
+        return self.graph.batch
+
     def encode(
         self, packed: bool, ranges: Mapping[str, Range] | None = None, kinds: Mapping[str, IntegerKind] | None = None
     ) -> tuple[bytes, tuple[ExportRow, ...]]:
