@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -43,8 +44,8 @@ def check_network(model: nn.Module, data: Dataset, warn: Say) -> None:
         if apart > REPEATED:
             where = _where_two_differ(calls(still, batch), calls(still, batch), difference, REPEATED / 10)
             raise NetworkError(
-                f"the network computes with random numbers in evaluation, too{where}: two runs on one batch differ by {apart:.2g} of the "
-                "largest output; expected outputs that the input alone decides, as those of nn.Dropout or under `if self.training`"
+                f"the network computes with random numbers, or what it keeps from run to run, in evaluation, too{where}: two runs on one batch "
+                f"differ by {apart:.2g} of the largest output; expected outputs that the input alone decides, as nn.Dropout or `if self.training` gives"
             )
         for row in (0, EXAMPLES - 1):
             one = batch[row : row + 1]
@@ -52,13 +53,10 @@ def check_network(model: nn.Module, data: Dataset, warn: Say) -> None:
                 alone = run(still, one)
             except Exception:  # the user's forward may not take a batch of one, and torch.export may have ruled it out
                 return
-            apart = _apart_alone(alone, wanted, row)
+            from_part = functools.partial(_apart_alone, row=row)
+            apart = from_part(alone, wanted)
             if apart > TOLERANCE:
-
-                def unlike(alone: torch.Tensor, together: torch.Tensor, row: int = row) -> float:
-                    return _apart_alone(alone, together, row)
-
-                where = _where_two_differ(calls(still, one), calls(still, batch), unlike, TOLERANCE)
+                where = _where_two_differ(calls(still, one), calls(still, batch), from_part, TOLERANCE)
                 warn(
                     f"the outputs of an example depend on the others of its batch{where}: one alone differs by {apart:.2g} of the largest "
                     "output; the packed file computes so, too, and scores depend on the size of batches"
@@ -118,13 +116,13 @@ def _images(data: Dataset) -> torch.Tensor:
 def _apart(still: nn.Module, batch: torch.Tensor, found: torch.Tensor) -> float:
     try:
         wanted = run(still, batch)
-    except Exception:  # see above
+    except Exception:  # as above
         return 0.0
     alike = len(batch) == 1 and wanted.numel() == found.numel()  # a squeeze() that takes the batch side, too
     return difference(found.reshape(wanted.shape) if alike else found, wanted)
 
 
-def _apart_alone(alone: torch.Tensor, together: torch.Tensor, row: int) -> float:
+def _apart_alone(alone: torch.Tensor, together: torch.Tensor, *, row: int) -> float:
     """Of one example alone from its part of what a batch gives; all of what has no side for examples."""
     if alone.shape == together.shape:
         return difference(alone, together)
