@@ -82,6 +82,7 @@ class PackReport:
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
         passes: what was done to the graph, in order; () of a file that brings none.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -94,3 +95,4 @@ class PackReport:
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
     passes: tuple[PassRow, ...] = ()
+    fixed: int = 0
