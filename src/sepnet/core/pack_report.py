@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "PackReport", "PackRow", "relative_error"]
+__all__ = ["Agreement", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,19 @@ class PackRow:
     error: float | None
 
 
+@dataclass(frozen=True)
+class PassRow:
+    """One pass from the graph of the file that came to that of the packed file.
+
+    Attributes:
+        name: of the pass.
+        changed: what it changed, in words; "" for nothing.
+    """
+
+    name: str
+    changed: str
+
+
 def relative_error(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     """Root mean square of the difference over the root mean square of what was given.
 
@@ -68,6 +81,8 @@ class PackReport:
         agreement: with the float network, on training images that were not calibrated on.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        passes: what was done to the graph, in order; () of a file that brings none.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -79,3 +94,5 @@ class PackReport:
     agreement: Agreement | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
+    passes: tuple[PassRow, ...] = ()
+    fixed: int = 0

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.graphs.windows import reach as reach_of
 from sepnet.integer.functions import clamp_of, function_of
 from sepnet.integer.geometry import same_pads
@@ -20,7 +21,6 @@ from sepnet.integer.operators.lookup import Function
 from sepnet.integer.operators.multiply import Product
 from sepnet.integer.operators.slope import Bend
 from sepnet.integer.view import View
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["bent", "binary", "conv", "floats", "gemm", "matmul", "norm", "power", "unary"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.graph_values import Array, GraphValues, Ref, map_shape
 from sepnet.integer.operators.blend import Blend
 from sepnet.integer.operators.concat import Concat
@@ -16,7 +17,6 @@ from sepnet.integer.operators.pad import Pad
 from sepnet.integer.operators.slice import Slice
 from sepnet.integer.value import Shape
 from sepnet.integer.view import View
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["concat", "gather", "pad", "split", "strided"]
 

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.integer.operator import Draft
 from sepnet.integer.operators.rearrange import Rearrange
 from sepnet.integer.value import Shape
 from sepnet.integer.view import Factor, View, lying, steps_of
 from sepnet.integer.weights import integers_of, quantized
-from sepnet.packing.onnx_graph import Node, OnnxGraph
 from sepnet.packing.restore import coded_tensors, state_dict
 
 __all__ = ["Array", "GraphValues", "Ref", "Source", "map_shape"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from sepnet.graphs.onnx_graph import Node, attribute
 from sepnet.integer.geometry import window_pads
 from sepnet.integer.graph_values import GraphValues, Ref
 from sepnet.integer.operators.pool import MaxPool, Mean
 from sepnet.integer.operators.softmax import Shares
 from sepnet.integer.value import Shape
 from sepnet.integer.view import View
-from sepnet.packing.onnx_graph import Node, attribute
 
 __all__ = ["over_sides", "pool", "shares"]
 

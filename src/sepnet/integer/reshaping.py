@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.graph_values import GraphValues, Ref
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["depth_to_space", "expand", "reshape", "same", "space_to_depth", "transpose"]
 

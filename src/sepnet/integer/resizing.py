@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.arithmetic import floats
 from sepnet.integer.graph_values import Array, GraphValues, Ref
 from sepnet.integer.operators.blend import Between, Blend
@@ -16,7 +17,6 @@ from sepnet.integer.operators.slice import Slice
 from sepnet.integer.value import Shape
 from sepnet.integer.view import View
 from sepnet.integer.weights import quantized
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["conv_transpose", "resize"]
 

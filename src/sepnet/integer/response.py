@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sepnet.graphs.onnx_graph import Node, attribute
 from sepnet.integer.graph_values import Array, GraphValues
 from sepnet.integer.operators.response import Response
-from sepnet.packing.onnx_graph import Node, attribute
 
 __all__ = ["collapse", "response"]
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.constants import EVALUATED, evaluate
+from sepnet.graphs.onnx_graph import Node
+from sepnet.graphs.ports import ports_of
 from sepnet.integer import arithmetic, arrangement, pooling, reshaping, resizing, response
-from sepnet.integer.constants import CONSTANTS, fold
 from sepnet.integer.graph_values import GraphValues, Ref, Source, map_shape
 from sepnet.integer.operator import Draft
 from sepnet.integer.value import Shape
 from sepnet.integer.view import View
-from sepnet.packing.onnx_graph import Node
-from sepnet.packing.ports import ports_of
 
 __all__ = ["Trace", "trace"]
 
@@ -116,8 +116,10 @@ def _visit(values: GraphValues, node: Node) -> None:
         values.known[node.outputs[0]] = np.array(sides[node.integer("start") : node.integer("end", 8)], np.int64)
     elif node.op == "Size" and refs:
         values.known[node.outputs[0]] = np.array(math.prod(refs[0].sides), np.int64)
-    elif not refs and node.op in CONSTANTS:
-        values.known[node.outputs[0]] = fold(node, [each for each in given if isinstance(each, np.ndarray)])
+    elif not refs and node.op in EVALUATED:
+        values.known[node.outputs[0]] = evaluate(
+            node, [each if isinstance(each, np.ndarray) else None for each in given]
+        )
     elif not refs or node.op not in _OPERATORS:
         raise values.unsupported(node, "")
     else:
