@@ -28,7 +28,7 @@ def concat(values: GraphValues, node: Node) -> None:
     refs = [values.ref(node, at) for at in range(len(node.inputs))]
     side = node.integer("axis") % len(refs[0].sides)
     alike = {each.sides[:side] + each.sides[side + 1 :] for each in refs}
-    if len(alike) != 1:
+    if len(alike) != 1 or (side == 0 and len(refs[0].sides) > 1):
         raise values.unsupported(node, f"axis {side} of {[list(ref.sides) for ref in refs]}")
     sides = (*refs[0].sides[:side], sum(each.sides[side] for each in refs), *refs[0].sides[side + 1 :])
     tried = [_first(sides), _last(sides), _own(values, refs[0], side)]

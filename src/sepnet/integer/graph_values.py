@@ -193,7 +193,13 @@ class GraphValues:
         """An output whose numbers lie in the tensor's order, or in the map's height x width x channels."""
         if ref.view.plain or ref.view.lies(self.shapes[ref.name]):
             return ref
-        return self.flattened(ref)
+        sides = ref.sides[-2:] if len(ref.sides) > 2 else (1, 1)
+        shape = math.prod(ref.sides) // math.prod(sides), *sides
+        parts = ref.view.factors
+        cut = len(parts) - 2 if len(parts) > 2 else len(parts)
+        first = [factor for each in parts[:cut] for factor in each]
+        rows, columns = parts[cut:] if len(parts) > 2 else ((), ())
+        return Ref(self.rearranged(ref, shape, (first, rows, columns)), View.of(shape, ref.sides))
 
     def constant(self, node: Node, at: int) -> Array | None:
         """A constant input; None where it is left out."""
