@@ -193,12 +193,11 @@ class GraphValues:
         """An output whose numbers lie in the tensor's order, or in the map's height x width x channels."""
         if ref.view.plain or ref.view.lies(self.shapes[ref.name]):
             return ref
-        sides = ref.sides[-2:] if len(ref.sides) > 2 else (1, 1)
-        shape = math.prod(ref.sides) // math.prod(sides), *sides
-        parts = ref.view.factors
-        cut = len(parts) - 2 if len(parts) > 2 else len(parts)
-        first = [factor for each in parts[:cut] for factor in each]
-        rows, columns = parts[cut:] if len(parts) > 2 else ((), ())
+        if len(ref.sides) < 3:
+            return self.flattened(ref)
+        *parts, rows, columns = ref.view.factors
+        shape = math.prod(ref.sides[:-2]), ref.sides[-2], ref.sides[-1]
+        first = [factor for each in parts for factor in each]
         return Ref(self.rearranged(ref, shape, (first, rows, columns)), View.of(shape, ref.sides))
 
     def constant(self, node: Node, at: int) -> Array | None:
