@@ -21,6 +21,7 @@ from sepnet.integer.view import View
 __all__ = ["concat", "gather", "pad", "split", "strided"]
 
 Axes = tuple[tuple[int, ...], ...]
+MOST_SIDE = 65535
 
 
 def concat(values: GraphValues, node: Node) -> None:
@@ -149,7 +150,7 @@ def pad(values: GraphValues, node: Node) -> None:
     if not around:
         values.known[node.outputs[0]] = ref
         return
-    if min(min(each) for each in around.values()) < 0:
+    if not all(0 <= each <= MOST_SIDE for pair in around.values() for each in pair):
         raise values.unsupported(node, f"pads {list(pads)}")
     lie = ref.view.axes(values.shapes[ref.name])
     if not _pads(lie, around, mode):
