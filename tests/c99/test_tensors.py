@@ -101,6 +101,11 @@ def test_channels_last_moves_nothing() -> None:
     assert "Rearrange" not in kinds
 
 
+def test_functions_of_one_value_are_one_table() -> None:
+    kinds = [type(each).__name__ for each in FORMS["gated"].integer().operators]
+    assert kinds == ["Conv", "Lookup"] * 3
+
+
 REFUSED = {
     "over examples": (lambda net: net.node("ReduceMean", "input", net.constant([0, 2])), "ReduceMean .*over all examples"),
     "joined examples": (lambda net: net.node("Concat", "input", "input", axis=0), "Concat .*axis 0"),
