@@ -111,10 +111,11 @@ class View:
 
     def put(self, tensors: npt.NDArray[Number], shape: Shape) -> npt.NDArray[Number]:
         """Maps of tensors: the way back."""
-        found = tensors.reshape(-1, math.prod(shape))
+        count = tensors.size // math.prod(shape)
+        found = tensors.reshape(count, math.prod(shape))
         if not self.plain:
             found = found[:, np.argsort(self.places())]
-        return found.reshape(-1, *shape)
+        return found.reshape(count, *shape)
 
     def lies(self, shape: Shape) -> bool:
         """Whether the tensor's numbers follow one another in memory, where a map lies height x width x channels."""
