@@ -24,8 +24,8 @@ class Moments:
     """Of the rows x that the filters of a layer are multiplied with.
 
     Attributes:
-        covariances: for each group, and each of its spans (see `Layer.spans`), the mean of (x - mean)(x - mean)^T if the
-            layer has a bias that takes the mean's part of an error, else the mean of x x^T; float32.
+        covariances: for each span of columns (see `Layer.spans`), of each group the mean of (x - mean)(x - mean)^T if the
+            layer has a bias that takes the mean's part of an error, else the mean of x x^T; float32, (groups, n, n).
         mean: (groups, n).
     """
 
@@ -38,35 +38,33 @@ class _Sums:
 
     def __init__(self, layer: Layer, size: int) -> None:
         self.layer, self.spans = layer, layer.spans(size)
-        sides = [span.stop - span.start for _ in range(layer.groups) for span in self.spans]
-        self.squares = [np.zeros((side, side), np.float32) for side in sides]
+        sides = [span.stop - span.start for span in self.spans]
+        self.squares = [np.zeros((layer.groups, side, side), np.float32) for side in sides]
         self.sum = np.zeros((layer.groups, size))
         self.rows = 0
 
     def add(self, values: Floats, share: float, random: np.random.Generator) -> None:
         """Of the rows of one batch, which is `share` of the images, so many that all batches together have enough."""
-        rows = rows_of(self.layer, values)
-        wanted = int(share * max(LEAST_ROWS, ROWS_A_COLUMN * rows.shape[2]))
-        if rows.shape[1] > 2 * wanted > 0:
-            rows = rows[:, np.sort(random.choice(rows.shape[1], wanted, replace=False))]
-        squares = iter(self.squares)
-        for group, part in enumerate(rows):
-            for span in self.spans:
-                next(squares)[...] += part[:, span].T @ part[:, span]
-            self.sum[group] += part.sum(axis=0, dtype=np.float64)
+        wanted = int(share * max(LEAST_ROWS, ROWS_A_COLUMN * self.sum.shape[1]))
+
+        def draw(count: int) -> npt.NDArray[np.int64] | None:
+            return np.sort(random.choice(count, wanted, replace=False)) if count > 2 * wanted > 0 else None
+
+        rows = rows_of(self.layer, values, draw)
+        for span, square in zip(self.spans, self.squares, strict=True):
+            part = rows[..., span]
+            square += part.transpose(0, 2, 1) @ part
+        self.sum += rows.sum(axis=1, dtype=np.float64)
         self.rows += rows.shape[1]
 
     def moments(self) -> Moments:
         """The means over all rows."""
         count = max(1, self.rows)
         mean = self.sum / count
-        squares = iter(self.squares)
-        for middle in mean:
-            for span in self.spans:
-                square = next(squares)
-                square /= count
-                if self.layer.bias:
-                    square -= np.outer(middle[span], middle[span]).astype(np.float32)
+        for span, square in zip(self.spans, self.squares, strict=True):
+            square /= count
+            if self.layer.bias:
+                square -= (mean[:, span, None] * mean[:, None, span]).astype(np.float32)
         return Moments(tuple(self.squares), mean)
 
 
