@@ -62,7 +62,7 @@ def correlated(columns: int, rows: int = 2000) -> np.ndarray:
 
 def layer_of(weight: np.ndarray, inputs: np.ndarray) -> CalibratedLayer:
     layer = Layer("w", "b", "x")
-    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], images=len(inputs))
+    (moments,) = layer_moments([layer], [([inputs], len(inputs))], examples=len(inputs))
     state = {"w": weight, "b": np.zeros(len(weight), np.float32)}
     return CalibratedLayer.of(layer, state, moments)
 
@@ -97,7 +97,7 @@ def depthwise(spread: float) -> CalibratedLayer:
     random, sizes = np.random.default_rng(3), np.geomspace(1, spread, 16, dtype=np.float32)
     inputs = sizes[:, None] * random.standard_normal((50, 16, 40)).astype(np.float32)
     layer = Layer("w", "b", "x", (9,), (1,), (1,), (4, 4), groups=16)
-    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], images=len(inputs))
+    (moments,) = layer_moments([layer], [([inputs], len(inputs))], examples=len(inputs))
     weight = (random.standard_normal((16, 1, 9)) / sizes[:, None, None]).astype(np.float32)
     return CalibratedLayer.of(layer, {"w": weight, "b": np.zeros(16, np.float32)}, moments)
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.quantizing.layers import Layer
-from sepnet.quantizing.linear import code_other, filter_steps, largest_code
+from sepnet.quantizing.linear import code_other, filter_steps, filters_of, largest_code
 from sepnet.quantizing.moments import Moments
-from sepnet.quantizing.rate_distortion import Curvature, choose_codes
+from sepnet.quantizing.rate_distortion import Curvature, Flat, choose_codes
 
 __all__ = ["CalibratedLayer", "QuantizedLayer", "cheapest", "disturbed", "in_bits", "quantize_all"]
 
@@ -40,35 +40,51 @@ class CalibratedLayer:
     Attributes:
         layer: which one.
         weight: filters first, float32; bias: what it adds, None if nothing.
-        curvatures: of the inputs of all groups, one for each span of the columns.
-        mean: of the inputs, (groups, n).
+        curvatures: of the inputs of all groups, one for each span of the columns; `Flat` where they could not be watched.
+        mean: of the inputs, (groups, n); 0 where they could not be watched.
+        macs: of one example.
     """
 
     layer: Layer
     weight: Floats
     bias: Floats | None
-    curvatures: tuple[Curvature, ...]
+    curvatures: tuple[Curvature | Flat, ...]
     mean: npt.NDArray[np.float64]
+    macs: float
+
+    @classmethod
+    def unwatched(cls, name: str, weight: Floats) -> CalibratedLayer:
+        """A layer of which only the weight is known: each weight counts alike."""
+        columns = math.prod(weight.shape[len(filters_of(weight.shape)) :])
+        return cls(Layer(name, "", ""), weight, None, (Flat(),), np.zeros((1, columns)), weight.size)
 
     @classmethod
     def of(cls, layer: Layer, state: Mapping[str, Floats], moments: Moments) -> CalibratedLayer:
         """From the weights of the network and the moments of the layer's inputs."""
         bias = state[layer.bias] if layer.bias else None
         curvatures = tuple(Curvature(each) for each in moments.covariances)
-        return cls(layer, state[layer.weight], bias, curvatures, moments.mean)
+        weight = state[layer.weight]
+        return cls(layer, weight, bias, curvatures, moments.mean, moments.rows * weight.size)
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """The sides of the weight along which its filters lie."""
+        return self.weight.shape[:1] if self.layer.input else filters_of(self.weight.shape)
 
     @property
     def rows(self) -> Floats:
         """The weight as (filters, n)."""
-        return self.weight.reshape(len(self.weight), -1)
+        return self.weight.reshape(math.prod(self.filters), -1)
 
     def grouped(self, rows: Floats) -> Floats:
         """`rows`, something for each filter, as (groups, filters of a group, ...)."""
         return rows.reshape(self.layer.groups, -1, *rows.shape[1:])
 
-    def parts(self) -> Iterator[tuple[slice, Curvature]]:
+    def parts(self) -> Iterator[tuple[slice, Curvature | Flat]]:
         """Columns that one curvature is for, with it."""
-        return zip(self.layer.spans(self.rows.shape[1]), self.curvatures, strict=True)
+        columns = self.rows.shape[1]
+        spans = self.layer.spans(columns) if self.layer.input else [slice(0, columns)]
+        return zip(spans, self.curvatures, strict=True)
 
     def error(self, off: Floats) -> float:
         """D, the mean square of what `off`, (filters, n), changes in the outputs of one position, summed over filters."""
@@ -79,7 +95,7 @@ class CalibratedLayer:
         found = np.zeros((self.layer.groups, len(rows) // self.layer.groups))
         for span, curvature in self.parts():
             some, other = self.grouped(rows)[..., span], self.grouped(others)[..., span]
-            found += ((some @ curvature.matrix) * other).sum(axis=2, dtype=np.float64)
+            found += (curvature.times(some) * other).sum(axis=2, dtype=np.float64)
         return found.reshape(-1)
 
     def shift(self, off: Floats) -> Floats:
@@ -124,7 +140,7 @@ def cheapest(layer: CalibratedLayer, slope: float) -> QuantizedLayer:
     stiffness = layer.stiffness
     tried = [np.asarray(_step(float(np.exp(np.log(stiffness).mean())), slope))]
     if layer.layer.groups > 1:
-        tried.append(np.repeat(_step(stiffness, slope), len(layer.weight) // layer.layer.groups))
+        tried.append(np.repeat(_step(stiffness, slope), len(layer.rows) // layer.layer.groups))
     done = [_quantize(layer, Half.of(steps), slope, None) for steps in tried]
     return min(done, key=lambda each: each.error + slope * each.bits)
 
@@ -149,6 +165,8 @@ def _quantize(layer: CalibratedLayer, half: Half, slope: float, largest: int | N
     bias = None
     if layer.bias is not None:
         bias = code_other(layer.layer.bias, layer.bias + layer.shift(off).reshape(layer.bias.shape), True)
+    if half.bits.ndim:
+        half = Half(half.bits.reshape(layer.filters), half.exponent)
     weight = CodedTensor(layer.layer.weight, codes.reshape(layer.weight.shape), "integer", ("linear",), half)
     return QuantizedLayer(weight, bias, layer.error(off), bits)
 
@@ -185,17 +203,18 @@ def quantize_all(
             raise
 
 
-def disturbed(layer: CalibratedLayer, seed: int) -> tuple[dict[str, Floats], float]:
-    """The layer's tensors with uniform noise in the weight, the bias corrected; and the D of it.
+def disturbed(layer: CalibratedLayer, seed: int, size: float = 1.0) -> tuple[dict[str, Floats], float]:
+    """The layer's tensors with uniform noise in the weight, of `size` times `DISTURBANCE`, the bias corrected; and the D of it.
 
     Groups have noise as their inputs let them have: all of one part in the error.
     """
     rows = layer.rows
-    width = DISTURBANCE * float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
+    width = size * DISTURBANCE * float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
     noise = np.random.default_rng(seed).uniform(-width / 2, width / 2, rows.shape).astype(np.float32)
     if layer.layer.groups > 1:
-        even = (layer.grouped(noise) / np.sqrt(layer.stiffness)[:, None, None]).reshape(rows.shape)
-        wanted = DISTURBANCE**2 / 12 * float(layer.products(rows, rows).sum())
+        even = np.asarray(layer.grouped(noise) / np.sqrt(layer.stiffness)[:, None, None], np.float32)
+        even = even.reshape(rows.shape)
+        wanted = (size * DISTURBANCE) ** 2 / 12 * float(layer.products(rows, rows).sum())
         noise = (even * math.sqrt(wanted / max(layer.error(even), 1e-30))).astype(np.float32)
     tensors = {layer.layer.weight: (rows + noise).reshape(layer.weight.shape)}
     if layer.bias is not None:

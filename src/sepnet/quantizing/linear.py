@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
 
-__all__ = ["code_other", "code_weight", "filter_steps", "largest_code"]
+__all__ = ["code_other", "code_weight", "filter_steps", "filters_of", "largest_code"]
 
 Floats = npt.NDArray[np.floating]
 CANDIDATES = np.linspace(0.3, 1.0, 40)
@@ -48,14 +48,22 @@ def filter_steps(rows: Floats, largest: int) -> Half:
     return Half.of(best)
 
 
+def filters_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sides of a weight along which filters lie: the first, or two of a stack of matrices, as of an LSTM.
+
+    >>> filters_of((64, 3, 5, 5)), filters_of((2, 512, 128))
+    ((64,), (2, 512))
+    """
+    return shape[:2] if len(shape) == 3 and shape[0] <= 2 else shape[:1]
+
+
 def code_weight(name: str, weight: Floats, bits: int) -> CodedTensor:
     """A layer's weight, filters first: `bits` bits, a step a filter (a row of a stack of matrices, as of an LSTM).
 
     >>> code_weight("w", np.float32([[-1.0, 1.0, 0.5], [0.02, 0.01, 0.0]]), 2).codes.tolist()
     [[-1, 1, 1], [1, 1, 0]]
     """
-    stacked = weight.ndim == 3 and weight.shape[0] <= 2
-    shape = weight.shape[:2] if stacked else weight.shape[:1]
+    shape = filters_of(weight.shape)
     rows = weight.reshape(int(np.prod(shape)), -1)
     half = filter_steps(rows, largest_code(bits))
     steps = half.numbers()[:, None]

@@ -12,12 +12,13 @@ column by column with all others fixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Coded", "Curvature", "choose_codes"]
+__all__ = ["Coded", "Curvature", "Flat", "choose_codes"]
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -25,6 +26,17 @@ Codes = npt.NDArray[np.int64]
 BLOCK = 128
 DAMPING = 1e-4
 MOST = 1 << 15
+
+
+@dataclass(frozen=True)
+class Flat:
+    """H where nothing is known of what goes in: the identity, for one group."""
+
+    stiffness: Doubles = field(default_factory=lambda: np.ones(1))
+
+    def times(self, rows: Floats) -> Floats:
+        """rows H."""
+        return rows
 
 
 class Curvature:
@@ -51,6 +63,10 @@ class Curvature:
             self.matrix[at], self.factor[at] = _ready(covariance, float(means[at]), fill)
         corners = np.diagonal(self.factor, axis1=1, axis2=2)
         self.stiffness = np.exp(-2 * np.log(corners).mean(axis=1)).astype(np.float64)
+
+    def times(self, rows: Floats) -> Floats:
+        """rows H, of rows (groups, filters of a group, n)."""
+        return rows @ self.matrix
 
 
 def _ready(covariance: Floats, mean: float, fill: float) -> tuple[Floats, Floats]:
@@ -93,7 +109,7 @@ class _Rate:
 
 def choose_codes(
     weight: Floats,
-    curvature: Curvature,
+    curvature: Curvature | Flat,
     steps: Floats,
     slope: float,
     *,
@@ -120,6 +136,11 @@ def choose_codes(
     bound = min(top, MOST) if largest is None else largest
     codes = np.clip(np.rint(exact / step[..., None]), -bound, bound).astype(np.int64)
     rate = _Rate(codes, bound)
+    if isinstance(curvature, Flat):
+        for _ in range(sweeps):
+            codes = _choose(exact, np.float64(1.0), step[..., None], slope, rate=rate)
+            rate = _Rate(codes, bound)
+        return Coded(codes, float(rate.of(codes).sum()))
     for _ in range(2 if slope > 0 else 1):
         _compensate(exact, curvature.factor, step=step, slope=slope, rate=rate, codes=codes)
         rate = _Rate(codes, bound)
@@ -129,7 +150,7 @@ def choose_codes(
     return Coded(codes, float(rate.of(codes).sum()))
 
 
-def _choose(wanted: Floats, stiff: Floats, step: Floats, slope: float, *, rate: _Rate) -> Codes:
+def _choose(wanted: Floats, stiff: Any, step: Floats, slope: float, *, rate: _Rate) -> Codes:
     """The codes of one column of all groups: of the nearest ones and zero, the cheapest."""
     near = np.rint(wanted / step).astype(np.int64)
     most = rate.largest
