@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import SepnetError
-from sepnet.quantizing.calibrated import QuantizedLayer, cheapest
+from sepnet.quantizing.calibrated import CalibratedLayer, QuantizedLayer, cheapest, in_bits
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.search import approach
 
@@ -22,14 +22,14 @@ Size = Callable[[Sequence[CodedTensor]], int]
 def within_loss(work: Calibration, size: Size) -> Coded:
     """The smallest codes found that lose at most `work.loss.most`.
 
-    One slope is sought at which all layers together lose that much; then fixed bits are tried as long as they take less and
-    lose no more.
+    One slope is sought at which all layers together lose that much; then fixed bits of all layers are tried as long as they take
+    less and lose no more.
 
     Raises `SepnetError` if nothing loses as little, with what was reached and the layer that costs most.
     """
     most, tried = work.loss.most, _Tried(work)
     found = approach(tried.lost, most, 2 * math.log(2) * most / tried.weights, 1.3)
-    best: Coded | None = None if found is None else tensors_of(found[2])
+    best: Coded | None = None if found is None else found[2]
     takes = math.inf if best is None else size(best)
     for bits in range(MOST_BITS, 1, -1):
         if bits * tried.weights / 8 > 1.3 * takes:
@@ -55,7 +55,7 @@ def within_bytes(work: Calibration, size: Size, most: int) -> Coded:
     tried = _Tried(work)
     first = 2 * math.log(2) * 2 * work.loss.most / tried.weights
     found = approach(lambda slope: tried.at(slope, size), most, first, -0.35, near=0.99)
-    best: Coded | None = None if found is None else tensors_of(found[2])
+    best: Coded | None = None if found is None else found[2]
     for bits in range(MOST_BITS, 1, -1):
         if bits * tried.weights / 8 > 1.3 * most:
             continue
@@ -76,16 +76,28 @@ class _Tried:
         self.work = work
         self.weights = sum(layer.weight.size for layer in work.layers)
         self.nearest: tuple[float, Coded] = (math.inf, [])
+        self.fixed: dict[tuple[int, int], QuantizedLayer] = {}
 
-    def lost(self, slope: float) -> tuple[float, list[QuantizedLayer]]:
+    def lost(self, slope: float) -> tuple[float, Coded]:
         """What codes of that slope lose, and the codes."""
         return self.at(slope, lambda coded: self.note(self.work.lost(coded), list(coded)))
 
-    def at(self, slope: float, number: Callable[[Sequence[CodedTensor]], float]) -> tuple[float, list[QuantizedLayer]]:
+    def at(self, slope: float, number: Callable[[Sequence[CodedTensor]], float]) -> tuple[float, Coded]:
         """A number of the codes of that slope, and the codes."""
         worth = self.work.sensitivities
-        done = self.work.quantize(lambda at, layer: cheapest(layer, slope / worth[at]))
-        return number(tensors_of(done)), done
+        done = self.work.quantize(lambda at, layer: self._cheapest(at, layer, slope / worth[at]))
+        coded = [*tensors_of(done), *self.work.rest]
+        return number(coded), coded
+
+    def _cheapest(self, at: int, layer: CalibratedLayer, slope: float) -> QuantizedLayer:
+        """The least D + slope * bits: of codes for that slope, and of fixed bits of about as many, or of `MOST_BITS`."""
+        best = cheapest(layer, slope)
+        near = math.ceil(best.bits / max(1, layer.weight.size))
+        for bits in {min(max(each, 2), MOST_BITS) for each in (near, near + 1, MOST_BITS)}:
+            if (at, bits) not in self.fixed:
+                self.fixed[at, bits] = in_bits(layer, bits)
+            best = min(best, self.fixed[at, bits], key=lambda each: each.error + slope * each.bits)
+        return best
 
     def note(self, lost: float, coded: Coded) -> float:
         """Remember what loses least."""

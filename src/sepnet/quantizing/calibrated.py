@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.quantizing.layers import Layer
-from sepnet.quantizing.linear import code_other, filter_steps, filters_of, largest_code
+from sepnet.quantizing.linear import BIAS_BITS, code_other, filter_steps, filters_of, largest_code
 from sepnet.quantizing.moments import Moments
 from sepnet.quantizing.rate_distortion import Curvature, Flat, choose_codes
 
@@ -27,6 +27,7 @@ MOST_STRETCH = 1.25
 """So much larger a step may become after its codes were chosen."""
 MOST_AT_ONCE = 4
 """Layers; the products of matrices within each use all cores by themselves."""
+MORE_BIAS_BITS = (10, 12, 14)
 STEP_BITS = 16
 """What a step takes in a packed file."""
 DISTURBANCE = 0.4
@@ -162,13 +163,25 @@ def _quantize(layer: CalibratedLayer, half: Half, slope: float, largest: int | N
         half = _stretched(layer, codes, half)
         steps = np.broadcast_to(half.numbers(), (len(codes),))
     off = rows - codes * steps[:, None].astype(np.float32)
-    bias = None
+    bias, lost = None, 0.0
     if layer.bias is not None:
-        bias = code_other(layer.layer.bias, layer.bias + layer.shift(off).reshape(layer.bias.shape), True)
+        wanted = layer.bias + layer.shift(off).reshape(layer.bias.shape)
+        bias, lost, more = _cheapest_bias(layer.layer.bias, wanted, slope)
+        bits += more
     if half.bits.ndim:
         half = Half(half.bits.reshape(layer.filters), half.exponent)
     weight = CodedTensor(layer.layer.weight, codes.reshape(layer.weight.shape), "integer", ("linear",), half)
-    return QuantizedLayer(weight, bias, layer.error(off), bits)
+    return QuantizedLayer(weight, bias, layer.error(off) + lost, bits)
+
+
+def _cheapest_bias(name: str, wanted: Floats, slope: float) -> tuple[CodedTensor, float, float]:
+    """A bias in `BIAS_BITS`, or more where that is worth the bits; the square of what it loses, and the bits more."""
+    tried = []
+    for bits in (BIAS_BITS, *MORE_BIAS_BITS) if slope > 0 else (BIAS_BITS,):
+        coded = code_other(name, wanted, True, bits)
+        lost = float(np.square(coded.restore() - wanted, dtype=np.float64).sum())
+        tried.append((coded, lost, float((bits - BIAS_BITS) * wanted.size)))
+    return min(tried, key=lambda each: each[1] + slope * each[2])
 
 
 def _stretched(layer: CalibratedLayer, codes: npt.NDArray[np.int64], half: Half) -> Half:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor
-from sepnet.core.errors import NetworkError
 from sepnet.core.examples import Examples
-from sepnet.core.pack_options import MAX_DIVERGENCE, MIN_SNR, PackOptions
+from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import Measured
 from sepnet.core.progress import Progress, Tick
 from sepnet.packing.onnx_source import OnnxSource
@@ -22,7 +22,7 @@ from sepnet.quantizing.layers import Layer, find_layers
 from sepnet.quantizing.linear import code_other, code_weight
 from sepnet.quantizing.loss import Answers, Loss
 from sepnet.quantizing.moments import layer_moments
-from sepnet.quantizing.task import decisions, is_classifier
+from sepnet.quantizing.task import decisions, loss_of
 from sepnet.runtimes.probe import Probe
 
 __all__ = ["Calibration", "tensors_of"]
@@ -38,6 +38,7 @@ FEWEST_DISTURBED, MOST_MACS = 16, 5e11
 """Fewer where the layers of all runs together would take more multiply-accumulates than that, but so many."""
 LEAST_SENSITIVITY = 1e-3
 """Of the largest one, each for the whole signal of its layer."""
+REST_SHARE, REST_BITS = 0.05, 14
 TOO_MUCH, ENOUGH = 100.0, 3.0
 """Budgets that noise in one layer may cost at most, and that it shall cost if it cost more."""
 
@@ -78,7 +79,7 @@ class Calibration:
             self._seen = self._unseen = np.union1d(self._seen, self._unseen)
         self._decisions = decisions(source.graph.data)
         wanted = self._answers({}, self._unseen, "run float network")
-        self.loss = self._loss(wanted, options)
+        self.loss = loss_of(wanted, source.graph.data, self._decisions, classes=len(examples.classes), options=options)
         shapes = {name: array.shape for name, array in source.state.items()}
         self.layers = self._calibrate(find_layers(source.graph.data, source.weights, shapes))
         own = {name for layer in self.layers for name in (layer.layer.weight, layer.layer.bias)}
@@ -103,6 +104,15 @@ class Calibration:
         """`quantize` of every layer and its number."""
         given = self.layers if layers is None else layers
         return quantize_all(given, quantize, lambda done: self._progress(Tick("quantize", done, len(given))))
+
+    @functools.cached_property
+    def rest(self) -> list[CodedTensor]:
+        """The biases of no layer that is searched, in `REST_BITS`, if their 8 bits alone cost a share of what may be lost."""
+        own = {layer.layer.weight for layer in self.layers}
+        biases = [name for name in self._rest if name in self._source.biases and name not in own]
+        if not biases or self.loss.of(self._coded_answers([])) <= REST_SHARE * self.loss.most:
+            return []
+        return [code_other(name, self._source.state[name], True, REST_BITS) for name in biases]
 
     def lost(self, coded: Sequence[CodedTensor]) -> float:
         """See `Loss.of`, on the examples to measure on, of the network as it would be packed."""
@@ -130,28 +140,6 @@ class Calibration:
         if self._sensitivities is None:
             self._sensitivities = self._measure_sensitivities()
         return self._sensitivities
-
-    def _loss(self, wanted: Answers, options: PackOptions) -> Loss:
-        shapes = {name: parts[0].shape for name, parts in wanted.items() if name not in self._decisions}
-        wide = {inner for inner, name in self._decisions.items() if len(shapes[name]) != 2}
-        self._decisions = {inner: name for inner, name in self._decisions.items() if inner not in wide}
-        wanted = {name: parts for name, parts in wanted.items() if name not in wide}
-        classes = is_classifier(self._source.graph.data, shapes, self._examples, options.task)
-        if not classes:
-            if options.max_divergence is not None:
-                raise NetworkError(
-                    f"divergence is that of classes, and nothing says that {', '.join(shapes)} are; "
-                    "expected a smallest signal to noise, or the task classify"
-                )
-            return Loss(wanted, None, options.min_snr or MIN_SNR, self._decisions)
-        if options.min_snr is not None:
-            return Loss(wanted, None, options.min_snr)
-        for name, parts in wanted.items():
-            wrong = sum(int((~np.isfinite(part)).sum()) for part in parts)
-            if wrong:
-                raise NetworkError(f"the network gives {wrong} NaN or Inf in {name}; expected finite scores of classes")
-        labelled = bool(self._examples.classes) or options.max_divergence is not None
-        return Loss(wanted, options.max_divergence or MAX_DIVERGENCE, None if labelled else MIN_SNR)
 
     def _calibrate(self, found: Sequence[Layer]) -> list[CalibratedLayer]:
         values = [name for name in dict.fromkeys(layer.input for layer in found) if name not in self._ports]

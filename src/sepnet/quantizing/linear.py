@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
 
-__all__ = ["code_other", "code_weight", "filter_steps", "filters_of", "largest_code"]
+__all__ = ["BIAS_BITS", "code_other", "code_weight", "filter_steps", "filters_of", "largest_code"]
 
 Floats = npt.NDArray[np.floating]
 CANDIDATES = np.linspace(0.3, 1.0, 40)
@@ -73,15 +73,15 @@ def code_weight(name: str, weight: Floats, bits: int) -> CodedTensor:
     return CodedTensor(name, integers, "integer", ("linear",), Half(half.bits.reshape(shape), half.exponent))
 
 
-def code_other(name: str, numbers: Floats, bias: bool) -> CodedTensor:
-    """What is no layer's weight: a bias in 8 bits with one step, anything else in binary16.
+def code_other(name: str, numbers: Floats, bias: bool, bits: int = BIAS_BITS) -> CodedTensor:
+    """What is no layer's weight: a bias in 8 bits, or as many as asked for, with one step; anything else in binary16.
 
     >>> code_other("b", np.float32([127.0, -1.0]), True).codes.tolist()
     [127, -1]
     """
     if not bias or not np.any(numbers):
         return float_codes(name, numbers, "float16", ("keep",))
-    largest = largest_code(BIAS_BITS)
+    largest = largest_code(bits)
     step = Half.of(np.asarray(np.abs(numbers).max() / largest))
     codes = np.clip(np.rint(numbers / step.numbers()), -largest, largest).astype(np.int64)
     return CodedTensor(name, codes, "integer", ("linear",), step)

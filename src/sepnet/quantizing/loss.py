@@ -85,11 +85,15 @@ class Loss:
         if self.min_snr is not None:
             scale = self.most / _ratio(self.min_snr)
             parts += [scale * _noise(name, self.wanted[name], found[name]) for name in self._outputs()]
-            parts += [scale * self._at_half(inner, found) for inner in self.decisions]
+            parts += [scale * self._at_half(inner, found) for inner in self._half()]
         return parts
 
     def _outputs(self) -> list[str]:
         return [name for name in self.wanted if name not in self.decisions]
+
+    def _half(self) -> list[str]:
+        """What goes into decisions: not into maps, of which most may be nothing."""
+        return [inner for inner, name in self.decisions.items() if self.wanted[name][0].ndim == 2]
 
     def _at_half(self, inner: str, found: Answers) -> float:
         """Noise to signal of decisions."""
