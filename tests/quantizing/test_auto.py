@@ -183,6 +183,19 @@ def test_auto_is_never_larger_than_fixed_bits_that_lose_as_little(
     assert within.packed.bytes <= fixed.packed.bytes + 20
 
 
+def test_weights_that_were_quantized_before_keep_their_codes(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    codes = random.integers(-127, 128, (30, 20)) * (random.random((30, 20)) < 0.1)
+    codes[:, 0] = 127
+    steps = np.float32(np.float16(np.geomspace(0.001, 0.1, 30)))
+    nodes = [node("Gemm", ["x", "w"], ["y"], transB=1)]
+    weight = np.float32(codes * steps[:, None])
+    path = save(tmp_path, nodes, {"x": ["n", 20]}, {"y": ["n", 30]}, {"w": weight})
+    model = sepnet.pack(path, "auto", numbers(200), min_snr=60)
+    assert np.abs(model.state_dict()["w"] - weight).max() < 1e-3 * steps.max()
+    assert model.bytes < sepnet.pack(path, 8, numbers(200)).bytes + 20  # of the header, which names the budget
+
+
 def test_what_cannot_be_reached_is_said_with_what_was_and_what_costs_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
