@@ -13,8 +13,13 @@ from sepnet.core.pack_report import Measured, PackReport
 __all__ = ["pack_json", "print_pack"]
 
 
-def print_pack(report: PackReport, file: Path, output: Path) -> None:
-    """A row a tensor, then what the file takes and what it loses."""
+def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -> None:
+    """A row a tensor, then what the file takes and what it loses; first the passes that its graph went through, if `verbose`."""
+    if verbose and report.passes:
+        steps = table("passes", ["pass", "what it changed"], [])
+        for each in report.passes:
+            steps.add_row(each.name, each.changed or "nothing")
+        console().print(steps)
     rows = table(
         plain(str(file)), ["tensor", "shape", "scheme"], ["bytes before", "after", "bits a number", "relative error"]
     )
@@ -25,6 +30,8 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.fixed:
+        note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
@@ -47,6 +54,10 @@ def _print_measured(found: Measured) -> None:
     note(
         f"{which}: divergence {found.agreement.divergence:.4g} nats, {found.agreement.changed:.2%} change their most probable class"
     )
+
+
+def _examples(fixed: int) -> str:
+    return "one example" if fixed == 1 else f"batches of {fixed}"
 
 
 def _compared(size: int, before: int) -> str:
@@ -77,7 +88,9 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "largest": report.largest,
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
+        "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "measured": None if report.measured is None else dataclasses.asdict(report.measured),
+        "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

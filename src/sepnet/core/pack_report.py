@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "Measured", "PackReport", "PackRow", "relative_error"]
+__all__ = ["Agreement", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,19 @@ class PackRow:
     error: float | None
 
 
+@dataclass(frozen=True)
+class PassRow:
+    """One pass from the graph of the file that came to that of the packed file.
+
+    Attributes:
+        name: of the pass.
+        changed: what it changed, in words; "" for nothing.
+    """
+
+    name: str
+    changed: str
+
+
 def relative_error(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     """Root mean square of the difference over the root mean square of what was given.
 
@@ -85,6 +98,8 @@ class PackReport:
         measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        passes: what was done to the graph, in order; () of a file that brings none.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -96,6 +111,8 @@ class PackReport:
     measured: Measured | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
+    passes: tuple[PassRow, ...] = ()
+    fixed: int = 0
 
     @property
     def agreement(self) -> Agreement | None:

@@ -15,8 +15,8 @@ from sepnet.core.examples import Examples
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import Measured
 from sepnet.core.progress import Progress, Tick
+from sepnet.graphs.wire import with_weights
 from sepnet.packing.onnx_source import OnnxSource
-from sepnet.packing.wire import with_weights
 from sepnet.quantizing.calibrated import CalibratedLayer, QuantizedLayer, disturbed, in_bits, quantize_all
 from sepnet.quantizing.layers import Layer, find_layers
 from sepnet.quantizing.linear import code_other, code_weight

@@ -22,7 +22,9 @@ from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.graphs.ports import ports_of
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
@@ -164,4 +166,6 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         first.largest,
         outputs=done.rows,
         reason=done.reason,
+        passes=source.passes,
+        fixed=fixed_batch(*ports_of(again.graph)),
     )
