@@ -30,6 +30,8 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.quantized:
+        note(_how_many(report))
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
@@ -39,6 +41,14 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
         note(
             f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
         )
+
+
+def _how_many(report: PackReport) -> str:
+    bits = report.packed.header.made.get("bits", "auto")
+    total = report.quantized + sum(row.tensors for row in report.kept)
+    whole = f"{report.quantized:,} of {total:,} weights in {'few' if bits == 'auto' else bits} bits"
+    whys = "; ".join(f"{row.why}: {row.tensors:,} of {row.numbers:,} numbers" for row in report.kept)
+    return f"{whole}, the others as they are: {whys}" if whys else whole
 
 
 def _compared(size: int, before: int) -> str:
@@ -70,6 +80,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "quantized": report.quantized,
+        "kept": [dataclasses.asdict(row) for row in report.kept],
         "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "KeptRow", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,20 @@ class PackRow:
     bytes: int
     bits: float
     error: float | None
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """Weights that are not quantized, for one reason.
+
+    Attributes:
+        why: the reason: what reads them, or where they lie.
+        tensors, numbers: how many tensors, and the numbers in them together.
+    """
+
+    why: str
+    tensors: int
+    numbers: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ class PackReport:
         agreement: with the float network, on training images that were not calibrated on.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        quantized: how many weights of layers have codes of few bits.
+        kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
     """
 
@@ -94,3 +110,5 @@ class PackReport:
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
     passes: tuple[PassRow, ...] = ()
+    quantized: int = 0
+    kept: tuple[KeptRow, ...] = ()
