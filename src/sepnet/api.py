@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -255,7 +256,7 @@ def compress(
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     plan = load_recipe(recipe)
-    watching = Callbacks(tick=progress, row=on_row)
+    watching = Callbacks(tick=progress, row=on_row, warning=lambda text: warnings.warn(text, stacklevel=2))
     done = step(model, plan, loaded, report, epochs=epochs, seed=seed, observer=watching, best=best, limits=limits)
     return _with_verbs(done.packed, done.rows, done.rewrites)
 

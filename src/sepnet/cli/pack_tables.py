@@ -32,6 +32,8 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
     if report.quantized:
         note(_how_many(report))
+    if report.fixed:
+        note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
@@ -49,6 +51,10 @@ def _how_many(report: PackReport) -> str:
     whole = f"{report.quantized:,} of {total:,} weights in {'few' if bits == 'auto' else bits} bits"
     whys = "; ".join(f"{row.why}: {row.tensors:,} of {row.numbers:,} numbers" for row in report.kept)
     return f"{whole}, the others as they are: {whys}" if whys else whole
+
+
+def _examples(fixed: int) -> str:
+    return "one example" if fixed == 1 else f"batches of {fixed}"
 
 
 def _compared(size: int, before: int) -> str:
@@ -79,6 +85,7 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "largest": report.largest,
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
+        "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "quantized": report.quantized,
         "kept": [dataclasses.asdict(row) for row in report.kept],

@@ -98,6 +98,7 @@ class PackReport:
         quantized: how many weights of layers have codes of few bits.
         kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -112,3 +113,4 @@ class PackReport:
     passes: tuple[PassRow, ...] = ()
     quantized: int = 0
     kept: tuple[KeptRow, ...] = ()
+    fixed: int = 0

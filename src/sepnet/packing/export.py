@@ -23,7 +23,7 @@ from sepnet.packing.passes.norms import fold_norms
 from sepnet.packing.passes.simplify import simplify
 from sepnet.packing.passes.weights import lift_weights
 
-__all__ = ["export_graph"]
+__all__ = ["export_graph", "plain_graph"]
 
 OPSET = 18
 
@@ -37,14 +37,30 @@ def export_graph(model: nn.Module, input_shape: Sequence[int]) -> ExportedGraph:
         import onnxscript.optimizer  # noqa: F401 (torch's exporter needs it too)
     except ImportError as error:
         raise MissingExtraError("packing a torch network", "onnxscript", "torch") from error
-    still = copy.deepcopy(model).eval().cpu()
-    proto = _export(_Whole(still).eval(), tuple(input_shape))
+    still = copy.deepcopy(model).cpu()
     state = still.state_dict(keep_vars=True)
     tied = _tied(state)
+    _check_real(state)
+    proto = _export(_Whole(still).eval(), tuple(input_shape))
     call(proto.graph, {f"whole.{name}": tied.get(name, name) for name in state})
     draft = Draft(proto, set(state), keep_ends=False)
     apply(draft, PASSES)
     return ExportedGraph(draft.proto.SerializeToString(), draft.used, draft.norms, tied)
+
+
+def plain_graph(model: nn.Module, input_shape: Sequence[int]) -> bytes:
+    """The graph that `export_graph` starts from, as a ModelProto with its weights: every module's outputs are values of it."""
+    data: bytes = _export(_Whole(copy.deepcopy(model)).eval(), tuple(input_shape)).SerializeToString()
+    return data
+
+
+def _check_real(state: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.is_complex():
+            raise NetworkError(
+                f"{name!r} holds numbers of type {str(tensor.dtype).removeprefix('torch.')}, which a graph cannot; expected real ones: "
+                "torch.view_as_real(...) with a last side of 2"
+            )
 
 
 class _Whole(nn.Module):

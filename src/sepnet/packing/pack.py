@@ -108,9 +108,15 @@ def pack(
 
 
 def _buffer(name: str, array: npt.NDArray[Any]) -> CodedTensor:
-    if array.dtype.kind == "f":
-        return float_codes(name, array, "float16", ("keep",))
-    return CodedTensor(name, np.asarray(array, np.int64), "int64")
+    """Integers, or floats in binary16 where that holds each of them exactly, else in float32."""
+    if array.dtype.kind != "f":
+        return CodedTensor(name, np.asarray(array, np.int64), "int64")
+    with np.errstate(over="ignore"):
+        single = np.asarray(array, np.float32)
+    if np.isinf(single).any() and np.isfinite(array).all():
+        raise NetworkError(f"the buffer {name!r} holds numbers that float32 does not, up to {np.abs(array).max():.3g}")
+    half = float_codes(name, single, "float16", ("keep",))
+    return half if np.array_equal(half.restore(), single) else float_codes(name, single, "float32", ("keep",))
 
 
 def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: Coder) -> NormEntry:
@@ -121,11 +127,19 @@ def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: 
     factor, shift = norm.factor_and_shift(state)
     tensors[f"{norm.name}.bias"] = code(f"{norm.name}.bias", shift)
     if norm.weight:
-        weight = tensors[norm.weight] if norm.weight in tensors else _buffer(norm.weight, state[norm.weight])
-        tensors[norm.weight] = fold_scale(weight, factor.astype(np.float32))
+        tensors[norm.weight] = _folded(norm.weight, state, tensors, factor.astype(np.float32))
     else:
         tensors[f"{norm.name}.weight"] = code(f"{norm.name}.weight", factor.astype(np.float32))
     return entry
+
+
+def _folded(
+    name: str, state: State, tensors: Mapping[str, CodedTensor], factor: npt.NDArray[np.float32]
+) -> CodedTensor:
+    if name in tensors:
+        return fold_scale(tensors[name], factor)
+    buffer = np.asarray(state[name], np.float32)
+    return _buffer(name, buffer * factor.reshape((-1,) + (1,) * (buffer.ndim - 1)))
 
 
 def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTensor:

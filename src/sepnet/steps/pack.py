@@ -23,8 +23,9 @@ from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described
+from sepnet.core.ports import described, fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.graphs.ports import ports_of
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
@@ -173,4 +174,5 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         passes=source.passes,
         quantized=len(source.weights),
         kept=source.kept,
+        fixed=fixed_batch(*ports_of(again.graph)),
     )
