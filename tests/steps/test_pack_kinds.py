@@ -15,7 +15,9 @@ from sepnet.core.exporter import Material
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport
 from sepnet.exporters.onnx.export import Onnx
+from sepnet.packing.onnx_source import read_onnx
 from sepnet.packing.restore import coded_tensors
+from sepnet.quantizing.layers import find_layers
 from sepnet.runtimes.session import Session
 from sepnet.steps.inspect_onnx import inspect_onnx
 from sepnet.steps.pack import pack_onnx
@@ -379,3 +381,27 @@ def test_sides_that_share_no_name(tmp_path: Path) -> None:
     assert [port.shape for port in (*model.inputs, *model.outputs)] == [("a_n", 8), ("b_n", 8), ("y_n", 8)]
     feed = {name: normal(5, 8) for name in "ab"}
     assert decibels(np.asarray(model.run(feed)), Session(tmp_path / "net.onnx").run(feed)["y"]) > 35
+
+
+def test_layers_of_half_precision_can_be_calibrated(tmp_path: Path) -> None:
+    source = read_onnx(save(half_precision(), tmp_path / "net.onnx"))
+    found = find_layers(source.graph.data, source.weights, {name: each.shape for name, each in source.state.items()})
+    assert [(layer.weight, layer.bias) for layer in found] == [("w", "b"), ("m", "")]
+
+
+def test_what_stays_inside_an_if_is_named(tmp_path: Path) -> None:
+    """A weight of a product is packed, a matrix of factors is not."""
+    branches = []
+    for name in ("yes", "no"):
+        inner = [node("MatMul", ["x", "w"], ["a"]), node("Mul", ["a", "f"], ["z"])]
+        own = [onnx.numpy_helper.from_array(normal(*shape), each) for each, shape in (("w", (4, 6)), ("f", (1, 6)))]
+        ends = [helper.make_tensor_value_info("z", kinds.FLOAT, None)]
+        branches.append(helper.make_graph(inner, name, [], ends, own))
+    nodes = [
+        node("ReduceSum", ["x"], ["s"], keepdims=0),
+        node("Cast", ["s"], ["which"], to=kinds.BOOL),
+        node("If", ["which"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    done = pack_onnx(save((nodes, {}, {"x": normal(5, 4)}, {}), tmp_path / "net.onnx"))
+    assert done.quantized == 2
+    assert [(row.why, row.tensors, row.numbers) for row in done.kept] == [("inside If", 2, 12)]
