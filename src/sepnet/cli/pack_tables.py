@@ -30,6 +30,8 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.quantized:
+        note(_how_many(report))
     if report.fixed:
         note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
@@ -54,6 +56,14 @@ def _print_measured(found: Measured) -> None:
     note(
         f"{which}: divergence {found.agreement.divergence:.4g} nats, {found.agreement.changed:.2%} change their most probable class"
     )
+
+
+def _how_many(report: PackReport) -> str:
+    bits = report.packed.header.made.get("bits", "auto")
+    total = report.quantized + sum(row.tensors for row in report.kept)
+    whole = f"{report.quantized:,} of {total:,} weights in {'few' if bits == 'auto' else bits} bits"
+    whys = "; ".join(f"{row.why}: {row.tensors:,} of {row.numbers:,} numbers" for row in report.kept)
+    return f"{whole}, the others as they are: {whys}" if whys else whole
 
 
 def _examples(fixed: int) -> str:
@@ -91,6 +101,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "measured": None if report.measured is None else dataclasses.asdict(report.measured),
+        "quantized": report.quantized,
+        "kept": [dataclasses.asdict(row) for row in report.kept],
         "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "KeptRow", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,20 @@ class PackRow:
 
 
 @dataclass(frozen=True)
+class KeptRow:
+    """Weights that are not quantized, for one reason.
+
+    Attributes:
+        why: the reason: what reads them, or where they lie.
+        tensors, numbers: how many tensors, and the numbers in them together.
+    """
+
+    why: str
+    tensors: int
+    numbers: int
+
+
+@dataclass(frozen=True)
 class PassRow:
     """One pass from the graph of the file that came to that of the packed file.
 
@@ -98,6 +112,8 @@ class PackReport:
         measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        quantized: how many weights of layers have codes of few bits.
+        kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
         fixed: examples that the graph is fixed to, 0 when that is free.
     """
@@ -112,6 +128,8 @@ class PackReport:
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
     passes: tuple[PassRow, ...] = ()
+    quantized: int = 0
+    kept: tuple[KeptRow, ...] = ()
     fixed: int = 0
 
     @property

@@ -109,7 +109,8 @@ def _by_weights_alone(source: OnnxSource, bits: int, progress: Progress) -> list
     coded = []
     for at, name in enumerate(names):
         progress(Tick("quantize", at, len(names)))
-        coded.append(code_weight(name, source.state[name], bits))
+        as_it_came = source.coded.get(name) if bits == 8 else None
+        coded.append(as_it_came or code_weight(name, source.state[name], bits))
     return coded
 
 
@@ -167,5 +168,7 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         outputs=done.rows,
         reason=done.reason,
         passes=source.passes,
+        quantized=len(source.weights),
+        kept=source.kept,
         fixed=fixed_batch(*ports_of(again.graph)),
     )
