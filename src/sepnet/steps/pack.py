@@ -155,8 +155,8 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
             )
         )
     before = sum(os.path.getsize(file) for file in onnx_files(path))
-    packed_session = Session(onnx_model(again))
-    done = side_by_side(Session(path), packed_session, source.inputs)
+    packed_session = Session(onnx_model(again), exact=True)
+    done = side_by_side(Session(path, exact=True), packed_session, source.inputs)
     first = done.rows[0] if done.rows else OutputRow("")
     return PackReport(
         packed,
