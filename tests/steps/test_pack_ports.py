@@ -314,7 +314,7 @@ def test_half_precision_stays_at_the_ends(tmp_path: Path) -> None:
 
 
 def test_images_calibrate_one_input_of_floats(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="expected one input of floats to calibrate by images"):
+    with pytest.raises(DataError, match=r"digits holds images; expected a file \.npz with an array for each input"):
         sepnet.pack(translator(tmp_path), 8, "digits")
 
 

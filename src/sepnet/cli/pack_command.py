@@ -16,7 +16,7 @@ from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.limits import limits_of
-from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, MIN_SNR, PackOptions, Task
 
 __all__ = ["pack"]
 
@@ -66,7 +66,23 @@ def pack(
         typer.Option(
             "--max-divergence",
             metavar="NATS",
-            help=f"With --bits auto: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {MAX_DIVERGENCE}.",
+            help=f"With --bits auto, of classifiers: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {MAX_DIVERGENCE}.",
+        ),
+    ] = None,
+    min_snr: Annotated[
+        float | None,
+        typer.Option(
+            "--min-snr",
+            metavar="DB",
+            help=f"With --bits auto, of any network: least signal to noise of each output against the float network's; default {MIN_SNR:g} of what is no classifier.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="classify: the outputs are scores of classes, to be measured as divergence.  Needless where the graph ends in a Softmax, or --calibrate names a data set of as many classes as there are outputs.",
         ),
     ] = None,
     target_bytes: Annotated[
@@ -75,7 +91,7 @@ def pack(
             "--target-bytes",
             metavar="N",
             parser=integer(1),
-            help="With --bits auto: what the file may take, in place of --max-divergence.",
+            help="With --bits auto: what the file may take, in place of --max-divergence and --min-snr.",
         ),
     ] = None,
     best: Best = False,
@@ -104,6 +120,8 @@ def pack(
         _bits(bits),
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
+        min_snr=min_snr,
+        task=cast(Task | None, task),
         target_bytes=target_bytes,
         best=best,
         limits=limits,

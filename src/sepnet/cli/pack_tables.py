@@ -8,7 +8,7 @@ from typing import Any
 
 from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, shape_text, table
-from sepnet.core.pack_report import PackReport
+from sepnet.core.pack_report import Measured, PackReport
 
 __all__ = ["pack_json", "print_pack"]
 
@@ -30,17 +30,40 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.quantized:
+        note(_how_many(report))
     if report.fixed:
         note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
         note(f"outputs not compared: {plain(report.reason)}")
-    if report.agreement is not None:
-        found = report.agreement
-        note(
-            f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
+    if report.measured is not None:
+        _print_measured(report.measured)
+
+
+def _print_measured(found: Measured) -> None:
+    which = f"{found.examples:,} {found.noun}"
+    if found.quantized_by:
+        which = (
+            f"{which}, those that it was quantized by"
+            if found.examples > 1
+            else "the one example that it was quantized by"
         )
+    if found.agreement is None:
+        print_outputs(found.rows, f"outputs of {which}")
+        return
+    note(
+        f"{which}: divergence {found.agreement.divergence:.4g} nats, {found.agreement.changed:.2%} change their most probable class"
+    )
+
+
+def _how_many(report: PackReport) -> str:
+    bits = report.packed.header.made.get("bits", "auto")
+    total = report.quantized + sum(row.tensors for row in report.kept)
+    whole = f"{report.quantized:,} of {total:,} weights in {'few' if bits == 'auto' else bits} bits"
+    whys = "; ".join(f"{row.why}: {row.tensors:,} of {row.numbers:,} numbers" for row in report.kept)
+    return f"{whole}, the others as they are: {whys}" if whys else whole
 
 
 def _examples(fixed: int) -> str:
@@ -77,6 +100,9 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "not_compared": report.reason,
         "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "measured": None if report.measured is None else dataclasses.asdict(report.measured),
+        "quantized": report.quantized,
+        "kept": [dataclasses.asdict(row) for row in report.kept],
         "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

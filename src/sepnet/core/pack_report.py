@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "KeptRow", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,23 @@ class Agreement:
     images: int
     divergence: float
     changed: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Beside the float network, on `examples` examples, called `noun`.
+
+    Attributes:
+        rows: a row an output.
+        agreement: of a classifier.
+        quantized_by: whether there were so few that the same were quantized by.
+    """
+
+    examples: int
+    noun: str
+    rows: tuple[OutputRow, ...]
+    agreement: Agreement | None
+    quantized_by: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,20 @@ class PackRow:
     bytes: int
     bits: float
     error: float | None
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """Weights that are not quantized, for one reason.
+
+    Attributes:
+        why: the reason: what reads them, or where they lie.
+        tensors, numbers: how many tensors, and the numbers in them together.
+    """
+
+    why: str
+    tensors: int
+    numbers: int
 
 
 @dataclass(frozen=True)
@@ -78,9 +109,11 @@ class PackReport:
         bytes_before: size of the file that came, with those that hold its weights.
         checked: examples on which the outputs of the packed bytes were compared with those of the file that came.
         difference: the largest difference of the first output; `largest` is the largest of it.  None when nothing could be run.
-        agreement: with the float network, on training images that were not calibrated on.
+        measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        quantized: how many weights of layers have codes of few bits.
+        kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
         fixed: examples that the graph is fixed to, 0 when that is free.
     """
@@ -91,8 +124,15 @@ class PackReport:
     checked: int = 0
     difference: float | None = None
     largest: float | None = None
-    agreement: Agreement | None = None
+    measured: Measured | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
     passes: tuple[PassRow, ...] = ()
+    quantized: int = 0
+    kept: tuple[KeptRow, ...] = ()
     fixed: int = 0
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """With the float network, of a classifier that was calibrated."""
+        return self.measured.agreement if self.measured else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.graphs.layers import read_layer, views
-from sepnet.graphs.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.graphs.windows import around, reach
 from sepnet.graphs.windows import windows as windows_of
 
@@ -20,6 +20,7 @@ MOST_COLUMNS = 1152
 """Of the weights of a filter that are looked at together: 128 channels of 3 x 3 kernels."""
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,21 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
     Products inside If, Loop and Scan, and weights that several layers share, are left out.
     """
     whole = OnnxGraph.decode(graph)
-    read, turned = whole.reads(), views(whole.nodes, "Transpose")
+    read, turned, cast = whole.reads(), views(whole.nodes, "Transpose"), views(whole.nodes, "Cast")
+
+    def behind(name: str, nodes: Mapping[str, Node]) -> str:
+        return nodes[name].inputs[0] if name in nodes and read[name] == 1 else name
+
     found = []
     for node in whole.nodes:
         layer = read_layer(node)
         if layer is None or layer.op not in ("Conv", "Gemm", "MatMul") or not layer.plain:
             continue
-        name = turned[layer.weight].inputs[0] if layer.op == "MatMul" and layer.weight in turned else layer.weight
+        name = behind(behind(layer.weight, turned) if layer.op == "MatMul" else layer.weight, cast)
         if name not in weights or read[name] != 1:
             continue
-        bias = layer.bias if read[layer.bias] == 1 else ""
+        bias = behind(layer.bias, cast)
+        bias = bias if read[bias] == 1 else ""
         if not layer.is_conv:
             found.append(Layer(name, bias, layer.input))
             continue
@@ -96,21 +102,31 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
     return tuple(found)
 
 
-def rows_of(layer: Layer, values: Floats) -> Floats:
+def rows_of(layer: Layer, values: Floats, draw: Callable[[int], Rows | None] = lambda count: None) -> Floats:
     """What the filters of each group are multiplied with: (groups, rows, weights a filter), a row an output position.
+
+    Args:
+        layer: which one.
+        values: what goes in.
+        draw: from the number of rows to those that are wanted, None for all.
 
     >>> layer = Layer("w", "", "x", (2,), (1,), (1,), (0, 0))
     >>> rows_of(layer, np.float32([[[1, 2, 3]]])).tolist()
     [[[1.0, 2.0], [2.0, 3.0]]]
     """
     if not layer.kernel:
-        return values.reshape(1, -1, values.shape[-1])
+        flat = values.reshape(1, -1, values.shape[-1])
+        chosen = draw(flat.shape[1])
+        return flat if chosen is None else flat[:, chosen]
     sides = len(layer.kernel)
     spans = reach(layer.kernel, layer.dilations)
     pads = around(layer.same, layer.pads, sides=values.shape[2:], reach=spans, strides=layer.strides)
     windows = windows_of(values, layer.kernel, layer.strides, pads, dilations=layer.dilations)
-    count, channels = windows.shape[:2]
-    grouped = windows.reshape(count, layer.groups, channels // layer.groups, *windows.shape[2:])
-    order = (1, 0, *range(3, 3 + sides), 2, *range(3 + sides, 3 + 2 * sides))
+    count, channels, *out = windows.shape[: 2 + sides]
     size = channels // layer.groups * int(np.prod(layer.kernel))
-    return np.asarray(grouped.transpose(order).reshape(layer.groups, -1, size), np.float32)
+    places = np.moveaxis(windows, 1, 1 + sides)
+    chosen = draw(count * int(np.prod(out)))
+    if chosen is not None:
+        places = places[np.unravel_index(chosen, (count, *out))]
+    rows = places.reshape(-1, layer.groups, size)
+    return np.ascontiguousarray(rows.transpose(1, 0, 2), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,25 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.codecs import choices
-from sepnet.core.calibrate import Calibrate
+from sepnet.core.calibrate import Calibrate, examples_of
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import FormatError, NetworkError, UsageError
-from sepnet.core.examples import Arrays
+from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.core.limits import Limits
 from sepnet.core.output_row import OutputRow
-from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described, fixed_batch
+from sepnet.core.ports import fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.graphs.ports import ports_of
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
-from sepnet.quantizing.calibration import Calibration, tensors_of
+from sepnet.quantizing.auto import within_bytes, within_loss
+from sepnet.quantizing.calibration import Calibration
 from sepnet.quantizing.linear import code_other, code_weight
 from sepnet.runtimes.session import Session
 from sepnet.runtimes.side_by_side import side_by_side
@@ -54,15 +54,15 @@ def pack_onnx(
     What is no weight and no bias of a layer is kept in binary16; batch normalization is folded where it can be.
 
     Args:
-        path: an `.onnx` file of a float network; calibrated, it has one input of floats.
-        options: with `bits` 2 to 8 weights have one step a filter; with "auto" one step a layer, as coarse as the budget
-            allows, and the codes that an entropy coder writes in few bits.
-        calibrate: images by which errors are weighed; None looks at the weights alone.
+        path: an `.onnx` file of a float network.
+        options: with `bits` 2 to 8 weights have one step a filter; with "auto" steps as coarse as the budget allows, and the
+            codes that an entropy coder writes in few bits.
+        calibrate: examples by which errors are weighed; None looks at the weights alone.
         progress: callback.
 
     Raises:
         NetworkError, WeightsError: the file cannot be packed.  MissingExtraError: onnx is not installed.
-        DataError: the images do not fit.  UsageError: "auto" without `calibrate`.  SepnetError: the budget cannot be met.
+        DataError: the examples do not fit.  UsageError: "auto" without `calibrate`.  SepnetError: the budget cannot be met.
     """
     dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
     bits = None if options.bits == "auto" else options.bits or 8
@@ -76,44 +76,41 @@ def pack_onnx(
         coded = _by_weights_alone(source, bits or 8, progress)
         packed = _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
         return _done(path, source, packed, options.limits)
-    if not source.takes_images:
-        raise NetworkError(
-            f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
-        )
     data = calibrate.data
-    if isinstance(data, Arrays):
-        raise UsageError(f"found {data.name} to calibrate packing by; expected a data set of images")
+    examples = examples_of(data, source.inputs)
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(source, data, images=calibrate.images, seed=calibrate.seed, progress=progress)
-    others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
+    work = Calibration(
+        source, examples, images=calibrate.images, seed=calibrate.seed, options=options, progress=progress
+    )
+    pixels = data if isinstance(data, Dataset) else None
+
+    def packed_as(coded: Sequence[CodedTensor], codecs: Sequence[str] = QUICK) -> PackedModel:
+        return _pack(path, source, coded, about, pixels, codecs)
+
     if bits is not None:
-        found = work.in_bits(bits)
+        coded = work.in_bits(bits)
     elif options.target_bytes is not None:
         about["target_bytes"] = options.target_bytes
-        found = work.within_bytes(
-            lambda tried: _pack(path, source, [*tensors_of(tried), *others], about, data, QUICK).bytes,
-            options.target_bytes,
-        )
+        coded = within_bytes(work, lambda tried: packed_as(tried).bytes, options.target_bytes)
     else:
-        about["max_divergence"] = options.max_divergence or MAX_DIVERGENCE
-        found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
+        about |= {"min_snr": work.loss.min_snr} if work.loss.min_snr else {}
+        about |= {"max_divergence": work.loss.max_divergence} if work.loss.max_divergence else {}
+        coded = within_loss(work, lambda tried: packed_as(tried).bytes)
     progress(Tick("pack", 0, 1))
-    coded = [*tensors_of(found), *others]
-    packed = _pack(path, source, coded, about, data, choices(options.best))
+    packed = packed_as(coded, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
-        packed = _pack(path, source, coded, about, data, QUICK)
-    return dataclasses.replace(_done(path, source, packed, options.limits), agreement=work.measure(tensors_of(found)))
+        packed = packed_as(coded)
+    return dataclasses.replace(_done(path, source, packed, options.limits), measured=work.measure(coded))
 
 
-def _by_weights_alone(
-    source: OnnxSource, bits: int, progress: Progress, besides: Set[str] = frozenset()
-) -> list[CodedTensor]:
-    names = [name for name in source.state if name in source.weights and name not in besides]
+def _by_weights_alone(source: OnnxSource, bits: int, progress: Progress) -> list[CodedTensor]:
+    names = [name for name in source.state if name in source.weights]
     coded = []
     for at, name in enumerate(names):
         progress(Tick("quantize", at, len(names)))
-        coded.append(code_weight(name, source.state[name], bits))
+        as_it_came = source.coded.get(name) if bits == 8 else None
+        coded.append(as_it_came or code_weight(name, source.state[name], bits))
     return coded
 
 
@@ -158,8 +155,8 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
             )
         )
     before = sum(os.path.getsize(file) for file in onnx_files(path))
-    packed_session = Session(onnx_model(again))
-    done = side_by_side(Session(path), packed_session, source.inputs)
+    packed_session = Session(onnx_model(again), exact=True)
+    done = side_by_side(Session(path, exact=True), packed_session, source.inputs)
     first = done.rows[0] if done.rows else OutputRow("")
     return PackReport(
         packed,
@@ -171,5 +168,7 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
         outputs=done.rows,
         reason=done.reason,
         passes=source.passes,
+        quantized=len(source.weights),
+        kept=source.kept,
         fixed=fixed_batch(*ports_of(again.graph)),
     )
