@@ -95,6 +95,12 @@ def test_a_runtime_gives_every_output_by_its_name(runtime: type[Integer]) -> Non
         np.testing.assert_array_equal(found[name], wanted[name])
 
 
+def test_no_examples_give_no_outputs() -> None:
+    form = FORMS["detector"]
+    found = run_floats(form.integer(), form.inputs()[:0])
+    assert [each.shape for each in found.values()] == [(0, 300, 2), (0, 300, 4)]
+
+
 def test_channels_last_moves_nothing() -> None:
     """Where the author's order is the memory's own."""
     kinds = {type(each).__name__ for each in FORMS["channels last"].integer().operators}

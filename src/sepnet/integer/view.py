@@ -104,7 +104,7 @@ class View:
 
     def taken(self, maps: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Tensors of maps (n, channels, height, width), the batch side as long as there are examples."""
-        found = maps.reshape(len(maps), -1)
+        found = maps.reshape(len(maps), math.prod(maps.shape[1:]))
         if not self.plain:
             found = found[:, self.places()]
         return found.reshape(len(maps) * self.sides[0], *self.sides[1:])
