@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sepnet
-from sepnet.core.errors import DataError, NetworkError, UsageError
+from sepnet.core.errors import DataError, UsageError
 from sepnet.core.exporter import Material
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import PackedModel
