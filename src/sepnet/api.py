@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sepnet.core import packed_model
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import UsageError
+from sepnet.core.examples import Arrays
 from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
 from sepnet.core.pack_options import IMAGES, PackOptions
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from sepnet.steps.info import FileReport
 
 __all__ = ["PackedModel", "compress", "inspect", "pack", "read", "rewrite"]
+
+Given = Dataset | Arrays | str | PathLike[str] | Mapping[str, npt.ArrayLike] | npt.NDArray[Any]
+"""Examples to calibrate by, see `PackedModel.runtime`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,12 +100,14 @@ class PackedModel(packed_model.PackedModel):
             given = self._floats(given)
         return self._runtime(runtime).run(given)
 
-    def runtime(self, name: str, calibrate: Dataset | str | None = None, data_dir: Path | None = None) -> Runtime:
+    def runtime(self, name: str, calibrate: Given | None = None, data_dir: Path | None = None) -> Runtime:
         """The network made ready for a runtime; its `run` takes what that of the model takes.
 
         Args:
             name: one of docs/runtimes.md.
-            calibrate: what those in integers need: a data set by whose training images they make their scales.
+            calibrate: what those in integers need: examples by which they make their scales.  A data set, whose training
+                images they are; or numbers as the network takes them: a file `.npz` with an array for each input, by its
+                name (`.npy` for the one input), a dict of such arrays, or an array.
             data_dir: where named data sets are; default `$SEPNET_DATA`.
 
         >>> import numpy as np, sepnet
@@ -111,7 +117,7 @@ class PackedModel(packed_model.PackedModel):
         """
         from sepnet.runtimes.calibrate import ready
 
-        return ready(self, name, None if calibrate is None else _dataset(calibrate, data_dir))
+        return ready(self, name, None if calibrate is None else _examples(calibrate, data_dir))
 
     def _floats(self, batch: object) -> npt.NDArray[np.floating]:
         try:
@@ -161,7 +167,7 @@ class PackedModel(packed_model.PackedModel):
         path: str | PathLike[str],
         to: str,
         *,
-        calibrate: Dataset | str | None = None,
+        calibrate: Given | None = None,
         test: Dataset | str | None = None,
         images: int = 256,
         seed: int = 0,
@@ -173,8 +179,8 @@ class PackedModel(packed_model.PackedModel):
         Args:
             path: what is written.
             to: "onnx", "safetensors" or "c99" (a folder).
-            calibrate: a data set by whose training images activations are quantized: `images` of them, and as many again
-                to compare methods on; `seed` of which ones.
+            calibrate: examples by which activations are quantized, as for `runtime`: `images` of them, and as many again to
+                compare methods on; `seed` of which ones.
             test: a data set on whose test split both files are scored.
             options: of the format: `form` and `method` of "onnx", `method` of "c99".
         """
@@ -183,7 +189,7 @@ class PackedModel(packed_model.PackedModel):
         from sepnet.exporters import EXPORTERS
         from sepnet.steps.export import export
 
-        by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
+        by = None if calibrate is None else Calibrate(_examples(calibrate, data_dir), images, seed)
         material = Material(by, None if test is None else _dataset(test, data_dir))
         return export(self, make_exporter(to, options, EXPORTERS), Path(path), material)
 
@@ -257,7 +263,7 @@ def compress(
 def pack(
     path: str | PathLike[str],
     bits: int | Literal["auto"] | None = None,
-    calibrate: Dataset | str | None = None,
+    calibrate: Given | None = None,
     *,
     images: int = IMAGES,
     max_divergence: float | None = None,
@@ -275,8 +281,8 @@ def pack(
     Args:
         path: the file.
         bits: 2 to 8 bits a weight (8 if None; floats of weights alone are then kept exactly), or "auto".
-        calibrate: images to quantize by, a `Dataset` or a name as on the command line; labels are not looked at.
-        images: so many of its training images, and as many again to measure on.
+        calibrate: examples to quantize by, as for `PackedModel.runtime`; labels are not looked at.
+        images: so many of them, and as many again to measure on.
         max_divergence, target_bytes: what "auto" may lose in nats, or take; see docs/pack.md.
         best: whether to try the codecs that read at half the speed, too.
         seed: which images.
@@ -305,7 +311,7 @@ def pack(
 def pack_report(
     path: str | PathLike[str],
     options: PackOptions,
-    calibrate: Dataset | str | None,
+    calibrate: Given | None,
     *,
     images: int,
     seed: int,
@@ -323,7 +329,7 @@ def pack_report(
         return pack_again(path, options, progress)
     if kind == "weights":
         return pack_weights(path, options, progress)
-    by = None if calibrate is None else Calibrate(_dataset(calibrate, data_dir), images, seed)
+    by = None if calibrate is None else Calibrate(_examples(calibrate, data_dir), images, seed)
     return pack_onnx(path, options, by, progress)
 
 
@@ -380,3 +386,13 @@ def _dataset(data: Dataset | str, data_dir: Path | None) -> Dataset:
     from sepnet.datasets import load
 
     return load(data, data_dir)
+
+
+def _examples(given: Given, data_dir: Path | None) -> Dataset | Arrays:
+    from sepnet.datasets.arrays import arrays_of, is_array_file, load_arrays
+
+    if isinstance(given, Dataset | Arrays):
+        return given
+    if not isinstance(given, str | PathLike):
+        return arrays_of(given)
+    return load_arrays(given) if is_array_file(given) else _dataset(str(given), data_dir)

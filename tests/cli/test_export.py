@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sepnet
@@ -40,7 +41,7 @@ def test_calibrated(run: Any, tmp_path: Path) -> None:
         (["--to", "safetensors", "--form", "packed"], "found the option --form"),
         (["--to", "safetensors", "--calibrate", "folder:missing"], "quantizes no activations"),
         (["--to", "safetensors", "--data", "folder:missing"], "weights alone, which cannot be run; found --data"),
-        (["--to", "onnx", "--images", "10"], "found --images without calibration images; expected --calibrate DATA"),
+        (["--to", "onnx", "--images", "10"], "found --images and nothing to calibrate by; expected --calibrate DATA"),
         (["--to", "onnx", "-o", "-"], "found - as what to write; expected a path"),
         (["--to", "c99", "-o", "-", "--calibrate", DATA], "found - as what to write; expected a path"),
     ],
@@ -63,7 +64,7 @@ def test_more_images_than_there_are(run: Any, tmp_path: Path) -> None:
     method = ("--method", "min-max")
     (row,) = run("export", PACKED, *options, *method, "--json").json["methods"]
     assert (row["images"], row["compared"]) == (669, 668)
-    assert "of 669 training images, compared on 668 others" in run("export", PACKED, *options, *method).out
+    assert "by 669 examples, compared on 668 others" in run("export", PACKED, *options, *method).out
 
 
 def test_a_seed_decides_which_images(tmp_path: Path) -> None:
@@ -89,3 +90,16 @@ def test_one_data_set_is_read_once(run: Any, tmp_path: Path, monkeypatch: pytest
     options = ("--calibrate", DATA, "--images", 8, "--data", DATA, "--method", "min-max")
     assert run("export", PACKED, "--to", "onnx", "-o", tmp_path / "out.onnx", *options).code == 0
     assert asked == [DATA]
+
+
+def test_calibrated_by_a_file_of_arrays(run: Any, tmp_path: Path) -> None:
+    images = datasets.load(DATA).batch(datasets.load(DATA).train.images[:40])
+    np.savez(tmp_path / "x.npz", input=images)
+    options = ("--to", "onnx", "-o", tmp_path / "out.onnx", "--calibrate", tmp_path / "x.npz")
+    assert "by 20 examples, compared on 20 others" in run("export", PACKED, *options).out
+    assert run("run", PACKED, "demo.png", "--runtime", "integer", "--calibrate", tmp_path / "x.npz").code == 1
+    np.savez(tmp_path / "x.npz", image=images)
+    done = run("export", PACKED, *options)
+    assert done.code == 1
+    assert "x.npz holds image; expected an array for each of input (float32, n x 1 x 28 x 28)" in done.err
+    assert "Traceback" not in done.err

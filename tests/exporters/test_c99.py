@@ -42,7 +42,7 @@ def test_folder_and_report(data: Dataset, tmp_path: Path) -> None:
 def test_what_was_checked_is_said(data: Dataset, tmp_path: Path) -> None:
     model = PackedModel.read("zoo/lenet5-mnist.sepnet")
     report = C99("min-max").export(model, tmp_path / "out", Material(Calibrate(data, 8)))
-    says = "on 8 calibration images, inputs of all 0 and all 255, 8 inputs that follow the signs of weights"
+    says = "on 8 calibration examples, inputs of all 0 and all 255, 8 inputs that follow the signs of weights"
     assert report.remarks[-1] == f"compiled here, it equals its definition bit for bit {says}"
     assert report.remarks[-2].startswith("uint8 activations, sums of 32 bits, no floats")
 

@@ -97,7 +97,7 @@ def test_numbers_that_grow_are_counted_all() -> None:
 def test_what_is_refused(lenet5: PackedModel) -> None:
     with pytest.raises(UnknownNameError, match="min-max"):
         activation_ranges(lenet5, BATCHES, "entropy")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="nothing to calibrate on"):
         activation_ranges(lenet5, [])
     with pytest.raises(NetworkError, match="NaN"):
         activation_ranges(lenet5, [np.full((1, 1, 28, 28), np.nan, np.float32)])

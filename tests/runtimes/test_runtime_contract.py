@@ -92,5 +92,5 @@ def test_those_in_integers_are_equal_and_near_the_reference() -> None:
 
 @pytest.mark.parametrize("name", INTEGERS)
 def test_those_in_integers_need_images(name: str) -> None:
-    with pytest.raises(UsageError, match="calibration images"):
+    with pytest.raises(UsageError, match="by examples, and found none"):
         RUNTIMES[name](PackedModel.read(ZOO / "lenet5-mnist.sepnet"))

@@ -70,6 +70,11 @@ Data = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are; default $SEPNET_DATA.")
 ]
+CALIBRATE = (
+    "a data set, as of --data, whose training images they are; or a file FILE.npz with an array for each input of the "
+    "network, by its name, as the network takes them (FILE.npy for the one input)"
+)
+"""What an option --calibrate takes."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RuntimeName = Annotated[
     str | None,

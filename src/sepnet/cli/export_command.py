@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import DataDir, File, Json, Limit, Seed, command, integer
+from sepnet.cli.app import CALIBRATE, DataDir, File, Json, Limit, Seed, command, integer
 from sepnet.cli.packed_input import is_stream, read_packed
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.errors import UsageError
@@ -47,7 +47,7 @@ def export(
         typer.Option(
             "--calibrate",
             metavar="DATA",
-            help="A data set, as of --data: quantize activations by its training images; c99 needs one.",
+            help=f"Quantize activations by examples, which c99 needs: {CALIBRATE}.",
         ),
     ] = None,
     images: Annotated[
@@ -56,7 +56,7 @@ def export(
             "--images",
             metavar="N",
             parser=integer(1),
-            help=f"With --calibrate: images to calibrate on, and as many again to compare methods on; default {IMAGES}.",
+            help=f"With --calibrate: examples to calibrate on, and as many again to compare methods on; default {IMAGES}.",
         ),
     ] = None,
     method: Annotated[
@@ -64,7 +64,7 @@ def export(
         typer.Option(
             "--method",
             metavar="METHOD",
-            help="How ranges of activations are made: min-max, percentile or mse; default the one whose outputs are nearest on calibration images.",
+            help="How ranges of activations are made: min-max, percentile or mse; default the one whose outputs are nearest on other examples.",
         ),
     ] = None,
     weights: Annotated[
@@ -86,7 +86,7 @@ def export(
 ) -> None:
     """Write a packed file in another format, run it beside the packed one, and say what is in it."""
     from sepnet.cli import terminal
-    from sepnet.cli.dataset_input import read_dataset
+    from sepnet.cli.dataset_input import read_calibration, read_dataset
     from sepnet.cli.export_tables import export_json, print_export
     from sepnet.exporters import EXPORTERS
     from sepnet.steps.export import export as step
@@ -95,13 +95,15 @@ def export(
     exporter = make_exporter(to, {key: value for key, value in options.items() if value is not None}, EXPORTERS)
     exporter.check_data(calibrate is not None, data is not None)
     if images is not None and calibrate is None:
-        raise UsageError("found --images without calibration images; expected --calibrate DATA")
+        raise UsageError("found --images and nothing to calibrate by; expected --calibrate DATA")
     reads, folder = {"FILE": None if is_stream(file) else file}, output if exporter.writes == "folder" else None
     check_paths(reads, {"-o": None if folder else output}, folder)
     model = read_packed(file, limits_of(limit))
-    loaded = {name: read_dataset(name, data_dir) for name in dict.fromkeys((calibrate, data)) if name is not None}
-    by = None if calibrate is None else Calibrate(loaded[calibrate], images or IMAGES, seed)
-    test = None if data is None else loaded[data]
+    test = None if data is None else read_dataset(data, data_dir)
+    by = None
+    if calibrate is not None:
+        same = test if test is not None and calibrate == data else None
+        by = Calibrate(same or read_calibration(calibrate, data_dir), images or IMAGES, seed)
     with terminal.Progress() as progress:
         report = step(model, exporter, output, Material(by, test, progress.tick))
     terminal.print_json(export_json(report, output)) if as_json else print_export(report, model, output)

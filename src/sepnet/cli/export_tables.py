@@ -33,7 +33,7 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
             f"outputs of {check.examples} examples ({plain(check.data)}): max |difference| {check.difference:.4g} from the packed file's, max |output| {check.largest:.4g}"
         )
         if check.outputs:
-            print_outputs(check.outputs, "outputs beside the packed file's, random inputs")
+            print_outputs(check.outputs, f"outputs beside the packed file's, {plain(check.data)}")
         if check.packed and check.exported:
             note(
                 f"{check.exported.n:,} test images: top-1 {check.exported.top1:.2%}, of the packed file {check.packed.top1:.2%}"
@@ -45,11 +45,9 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
 
 
 def print_methods(methods: tuple[MethodRow, ...]) -> None:
-    """How ranges of activations were made, and what each way gave on other calibration images."""
-    title = (
-        f"ranges of activations of {methods[0].images:,} training images, compared on {methods[0].compared:,} others"
-    )
-    rows = table(title, ["method"], ["outputs' signal to noise", "top-1 on calibration images"])
+    """How ranges of activations were made, and what each way gave on other examples."""
+    title = f"ranges of activations by {methods[0].images:,} examples, compared on {methods[0].compared:,} others"
+    rows = table(title, ["method"], ["outputs' signal to noise", "top-1 on these"])
     for row in methods:
         top1 = "-" if row.top1 is None else f"{row.top1:.2%}"
         rows.add_row(row.method + " (written)" * row.chosen, f"{row.noise:.1f} dB", top1)
@@ -58,7 +56,7 @@ def print_methods(methods: tuple[MethodRow, ...]) -> None:
 
 def print_weights(weights: tuple[WeightsRow, ...]) -> None:
     """How layers hold their integer weights, and what each way gave with exact sums and with sums that saturate."""
-    title = f"weights of {weights[0].count:,} layers, outputs' signal to noise on {weights[0].images:,} other images"
+    title = f"weights of {weights[0].count:,} layers, outputs' signal to noise on {weights[0].images:,} other examples"
     rows = table(title, ["weights"], ["layers", "bytes", "computed in floats", "without VNNI"])
     for row in weights:
         numbers = (f"{row.bytes:,}", f"{row.floats_db:.1f} dB", f"{row.saturating_db:.1f} dB")
@@ -76,7 +74,7 @@ def print_weights(weights: tuple[WeightsRow, ...]) -> None:
         note("no sum of two products can leave 16 bits: processors without VNNI compute the same")
     elif not written.loses(0.05):
         note(
-            f"in {written.exposed:,} layers sums of two products can leave 16 bits; on these images that changes next to nothing"
+            f"in {written.exposed:,} layers sums of two products can leave 16 bits; on these examples that changes next to nothing"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sepnet.cli.app import Data, DataDir, File, Json, Limit, RuntimeName, command, integer
+from sepnet.cli.app import CALIBRATE, Data, DataDir, File, Json, Limit, RuntimeName, command, integer
 from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.limits import Limits, limits_of
@@ -148,7 +148,7 @@ def run(
         typer.Option(
             "--calibrate",
             metavar="DATA",
-            help="A data set, as of evaluate --data; the runtimes c99 and integer make their scales by its training images.",
+            help=f"For the runtimes c99 and integer, which make their scales by examples: {CALIBRATE}.",
         ),
     ] = None,
     limit: Limit = None,
@@ -157,13 +157,13 @@ def run(
 ) -> None:
     """Classify images with a packed file.  Needs no torch."""
     from sepnet.cli import terminal
-    from sepnet.cli.dataset_input import read_dataset
+    from sepnet.cli.dataset_input import read_calibration
     from sepnet.cli.packed_input import read_packed
     from sepnet.runtimes import REFERENCE
     from sepnet.steps.run import run as step
 
     model = read_packed(file, limits_of(limit))
-    data = None if calibrate is None else read_dataset(calibrate, data_dir)
+    data = None if calibrate is None else read_calibration(calibrate, data_dir)
     predictions = step(model, images, topk, runtime or REFERENCE, data)
     terminal.print_json(terminal.run_json(predictions)) if as_json else terminal.print_predictions(predictions)
 

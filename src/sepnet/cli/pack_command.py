@@ -11,7 +11,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from sepnet.cli.app import Best, DataDir, InContainer, Json, Limit, Seed, command, integer
+from sepnet.cli.app import CALIBRATE, Best, DataDir, InContainer, Json, Limit, Seed, command, integer
 from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
@@ -49,7 +49,7 @@ def pack(
         typer.Option(
             "--calibrate",
             metavar="DATA",
-            help="A data set, as of --data: quantize by what the layers do with some of its training images.  Labels are not looked at.",
+            help=f"Quantize by what the layers do with examples: {CALIBRATE}.  Labels are not looked at.",
         ),
     ] = None,
     images: Annotated[
@@ -58,7 +58,7 @@ def pack(
             "--images",
             metavar="N",
             parser=integer(1),
-            help=f"With --calibrate: images to calibrate on, and as many again to measure on; default {IMAGES}.",
+            help=f"With --calibrate: examples to calibrate on, and as many again to measure on; default {IMAGES}.",
         ),
     ] = None,
     max_divergence: Annotated[
@@ -88,7 +88,7 @@ def pack(
     """Pack a trained network without training it; needs neither torch nor the network's class."""
     from sepnet.api import pack_report
     from sepnet.cli import terminal
-    from sepnet.cli.dataset_input import read_dataset
+    from sepnet.cli.dataset_input import read_calibration
     from sepnet.cli.pack_tables import pack_json, print_pack
     from sepnet.cli.packed_input import note_limits
     from sepnet.networks.onnx_proto import onnx_files
@@ -108,7 +108,7 @@ def pack(
     check_paths({"FILE": file}, {"-o": output})
     if kind == "network":
         check_paths({f"{beside.name} beside FILE": beside for beside in onnx_files(file)[1:]}, {"-o": output})
-    given = None if calibrate is None else read_dataset(calibrate, data_dir)
+    given = None if calibrate is None else read_calibration(calibrate, data_dir)
     with terminal.Progress() as progress:
         done = pack_report(
             file,

@@ -37,7 +37,7 @@ class Material:
     """What an exporter gets besides the packed model.
 
     Attributes:
-        calibrate: images by which it may choose.
+        calibrate: examples by which it may choose.
         test: images that it may measure on, and nothing else.
         progress: callback.
     """
@@ -63,8 +63,8 @@ class MethodRow:
 
     Attributes:
         method: see `sepnet.runtimes.activation_ranges`.
-        images, compared: how many images the ranges were made from, and how many others the outputs are of.
-        noise: signal-to-quantization-noise ratio of the outputs, in dB: 10 log10(|y|^2 / |y' - y|^2).
+        images, compared: how many examples the ranges were made from, and how many others the outputs are of.
+        noise: signal-to-quantization-noise ratio in dB of the output that has the least: 10 log10(|y|^2 / |y' - y|^2).
         top1: a fraction; None for outputs that are no classes of the data set.
         chosen: whether it is what was written.
     """
@@ -114,7 +114,7 @@ class Check:
         examples: that both were run on; `data` is where they are from.
         difference, largest: of the first output, max |difference| and max |output| of the packed file.
         packed, exported: on the test split, where one was given.
-        outputs: a row an output, on random inputs; of networks of several outputs, or whose input is of no known shape.
+        outputs: a row an output; of networks of several outputs, or whose input is of no known shape.
     """
 
     examples: int

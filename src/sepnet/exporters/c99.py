@@ -12,7 +12,10 @@ import numpy.typing as npt
 from sepnet.c99.compilers import TARGETS, find_compiler, measure
 from sepnet.c99.host import HostProgram
 from sepnet.c99.program import Program, generate
+from sepnet.core.calibrate import examples_of
+from sepnet.core.dataset import Dataset
 from sepnet.core.errors import NetworkError, OutputError, UsageError
+from sepnet.core.examples import Arrays
 from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material
 from sepnet.core.files import write_folder
 from sepnet.core.header import InputSpec
@@ -24,7 +27,8 @@ from sepnet.integer.lower import lower
 from sepnet.integer.model import Conv, IntegerModel
 from sepnet.integer.reference import quantize, run, run_floats
 from sepnet.integer.trace import trace
-from sepnet.quantizing.activations import ActivationCalibration
+from sepnet.packing.ports import one_float_input
+from sepnet.quantizing.activations import ActivationCalibration, Run
 from sepnet.runtimes.activation_ranges import Method, Range
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
@@ -57,26 +61,36 @@ class C99(Exporter, frozen=True):
     method: Method | None = None
 
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
-        """Raises `UsageError` without calibration images, `NetworkError` naming an operator that has no integer form."""
+        """Raises `UsageError` without examples to calibrate by, `NetworkError` naming an operator that has no integer form."""
         if material.calibrate is None:
             raise UsageError(
-                "--to c99 found no calibration images; expected --calibrate DATA (a data set, as of --data)"
+                "--to c99 found nothing to calibrate by; expected --calibrate DATA (a data set, or a file .npz)"
             )
         _check_ours(path)
+        (source, *_), (target, *_) = one_float_input(model, self.name)
         data = material.calibrate.data
-        image = model.header.input or InputSpec(data.input_shape, data.mean, data.std)
+        image = model.header.input
+        if image is None and isinstance(data, Dataset):
+            image = InputSpec(data.input_shape, data.mean, data.std)
+        elif image is None or isinstance(data, Arrays):
+            example = examples_of(data, (source,)).feed(np.zeros(1, np.int64))[source.name]
+            image = InputSpec(example.shape[1:], *((image.mean, image.std) if image else ()))
         trace(model, image.shape)  # what cannot be done is said before calibration takes its time
 
-        def build(ranges: dict[str, Range]) -> Callable[[Floats], Floats]:
+        def named(compute: Callable[[Floats], Floats]) -> Run:
+            return lambda feed: {target.name: compute(feed[source.name])}
+
+        def build(ranges: dict[str, Range]) -> Run:
             whole = lower(model, ranges, image.shape)
-            return lambda batch: run_floats(whole, batch)
+            return named(lambda batch: run_floats(whole, batch))
 
         calibration = ActivationCalibration(model, material.calibrate, material.progress)
         ranges, methods = calibration.choose(build, self.method)
         whole = lower(model, ranges, image.shape)
         program = generate(whole, image=image)
-        compute, remark = _checked(whole, program, next(calibration.batches()), material.progress)
-        check = compare(model, OnnxRuntime(model), compute, batch=0, material=material)
+        images = next(calibration.batches())[source.name]
+        compute, remark = _checked(whole, program, images, material.progress)
+        check = compare(model, OnnxRuntime(model), named(compute), batch=0, material=material)
         kept = [name for name in EXAMPLES if _differs(path / name, program.files[name])]
         write_folder(path, {name: text.encode() for name, text in program.files.items() if name not in kept})
         rows = tuple(ExportRow(part.name, part.shape, part.how, part.bytes) for part in program.parts)
@@ -85,7 +99,7 @@ class C99(Exporter, frozen=True):
             if kept
             else ()
         )
-        remarks = (*_remarks(program), _numbers(whole), remark, *stays)
+        remarks = (*_remarks(program), _numbers(whole), remark, *stays, *filter(None, [calibration.remark]))
         return ExportReport(rows, program.weight_bytes, check, methods, remarks)
 
 
@@ -128,7 +142,7 @@ def _tried(whole: IntegerModel, images: Floats) -> list[tuple[str, npt.NDArray[n
     source, layers = whole.values[whole.input], layers_to_follow(whole, FOLLOWED)
     ends = np.stack([np.full(source.shape, q, np.uint8) for q in (0, 255)])
     tried = [
-        (f"{min(len(images), IMAGES)} calibration images", quantize(source, images[:IMAGES])),
+        (f"{min(len(images), IMAGES)} calibration examples", quantize(source, images[:IMAGES])),
         ("inputs of all 0 and all 255", ends),
     ]
     if layers:

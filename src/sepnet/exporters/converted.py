@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import MissingExtraError, UsageError
+from sepnet.core.examples import Feed
 from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material, MethodRow
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
@@ -37,7 +38,7 @@ class Converted(Exporter, frozen=True):
     """A self-contained file of a format whose own converter writes it.
 
     Attributes:
-        form: "float" has float32 weights; "int8" int8 weights and activations, which takes calibration images.
+        form: "float" has float32 weights; "int8" int8 weights and activations, which takes examples to calibrate by.
     """
 
     calibrates: ClassVar[bool] = True
@@ -58,10 +59,10 @@ class Converted(Exporter, frozen=True):
         return (ExportRow("file", (), "int8" if self.form == "int8" else "float32", len(data)),)
 
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
-        """Raises `UsageError` for calibration images that the form needs and has not, or has and cannot use."""
+        """Raises `UsageError` for examples that the form needs and has not, or has and cannot use."""
         if self.form == "int8" and material.calibrate is None:
             raise UsageError(
-                "--form int8 found no calibration images; expected --calibrate DATA (a data set, as of --data)"
+                "--form int8 found nothing to calibrate by; expected --calibrate DATA (a data set, or a file .npz)"
             )
         if self.form == "float" and material.calibrate is not None:
             raise UsageError(
@@ -75,9 +76,14 @@ class Converted(Exporter, frozen=True):
         calibration = (
             ActivationCalibration(model, material.calibrate, material.progress) if material.calibrate else None
         )
-        data = convert(model, list(calibration.batches()) if calibration else None)
+        batches = [next(iter(feed.values())) for feed in calibration.batches()] if calibration else None
+        data = convert(model, batches)
         fixed = OnnxGraph.decode(model.graph).batch
-        run = load(data, fixed or 1)
+        compute, name = load(data, fixed or 1), reference.outputs[0].name
+
+        def run(feed: Feed) -> dict[str, Floats]:
+            return {name: compute(next(iter(feed.values())))}
+
         check = compare(model, reference, run, batch=fixed, material=material)
         methods: tuple[MethodRow, ...] = ()
         if calibration:
@@ -87,5 +93,6 @@ class Converted(Exporter, frozen=True):
         remarks = (
             INT8 if calibration else FLOAT,
             ONE.format(f"{fixed} examples" if fixed else "one example"),
+            *filter(None, [calibration.remark if calibration else ""]),
         )
         return ExportReport(rows, len(data), check, methods, remarks)

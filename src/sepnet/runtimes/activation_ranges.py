@@ -1,12 +1,12 @@
-"""The ranges of a network's inner values on calibration images: what uint8 activations are to span.  No torch.
+"""The ranges of a network's inner values on examples: what uint8 activations are to span.  No torch.
 
 Every float32 value that an operator gives is watched in a running histogram, so memory does not grow with the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,23 +33,25 @@ LEVELS = 256
 
 def activation_ranges(
     model: bytes | PackedModel,
-    batches: Iterable[Floats],
+    batches: Iterable[Floats | Mapping[str, npt.NDArray[Any]]],
     method: Method = "min-max",
     percentile: float = PERCENTILE,
 ) -> dict[str, Range]:
-    """(low, high) of the graph's input and of every float32 value that an operator gives; low <= 0 <= high.
+    """(low, high) of the graph's inputs of floats, and of every float32 value that an operator gives; low <= 0 <= high.
 
-    Of several outputs of the graph the first is looked at.
+    Values that hold an infinite number, as masks do, have no range.
 
     Args:
         model: a packed model, or a serialized ONNX model with its weights.
-        batches: (n, channels, height, width), normalized; the values of one batch are held in memory at a time.
+        batches: an array for the one input, or a mapping of the inputs' names and arrays; the values of one batch are held in
+            memory at a time.
         method: "min-max" spans all numbers; "percentile" leaves out (100 - percentile) % of them, half on either side;
             "mse" has the least squared error once numbers are clipped and rounded to 256 levels.
         percentile: of the method of that name.
 
     Raises:
-        DataError: no batch, or one that the network cannot run on.  NetworkError: NaN or Inf.  UnknownNameError: method.
+        DataError: no batch, or one that the network cannot run on.  NetworkError: a value is NaN, or what goes in or comes out
+            is infinite.  UnknownNameError: method.
     """
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
@@ -57,23 +59,34 @@ def activation_ranges(
     return {name: histogram.range(method, percentile) for name, histogram in found.items()}
 
 
-def activation_histograms(model: bytes | PackedModel, batches: Iterable[Floats]) -> dict[str, Histogram]:
+def activation_histograms(
+    model: bytes | PackedModel, batches: Iterable[Floats | Mapping[str, npt.NDArray[Any]]]
+) -> dict[str, Histogram]:
     """A histogram of each value, from which the ranges of all methods follow; see `activation_ranges`."""
     data = model if isinstance(model, bytes) else onnx_model(model)
     graph = OnnxGraph.decode(data)
     names = (name for node in graph.nodes for name in node.outputs if name and name not in graph.outputs)
     probe = Probe(data, list(names), floats_only=True)
-    found = {name: Histogram() for name in (graph.inputs[0], graph.outputs[0], *probe.values)}
-    images = 0
+    inputs = probe.session.inputs
+    ends = [port.name for port in (*inputs, *probe.session.outputs) if port.type == "float32"]
+    found = {name: Histogram() for name in (*ends, *probe.values)}
+    infinite: set[str] = set()
+    count = 0
     for batch in batches:
-        images += len(batch)
-        for name, numbers in zip(found, (batch, *probe.run(batch)), strict=True):
-            if not np.isfinite(numbers).all():
-                raise NetworkError(f"value {name!r} of the network is NaN or Inf on calibration images")
-            found[name].add(numbers)
-    if not images:
-        raise DataError("found no images to calibrate on; expected one or more")
-    return found
+        feed = batch if isinstance(batch, Mapping) else {inputs[0].name: batch}
+        count += 1
+        for name, numbers in {**feed, **probe.answers(feed)}.items():
+            if name not in found:
+                continue
+            if np.isnan(numbers).any() or (name in ends and not np.isfinite(numbers).all()):
+                raise NetworkError(f"value {name!r} of the network is NaN or Inf on what was given to calibrate by")
+            if np.isinf(numbers).any():
+                infinite.add(name)
+            elif name not in infinite:
+                found[name].add(np.asarray(numbers, np.float32))
+    if not count:
+        raise DataError("found nothing to calibrate on; expected one or more")
+    return {name: histogram for name, histogram in found.items() if name not in infinite}
 
 
 class Histogram:

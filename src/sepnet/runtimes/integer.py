@@ -20,7 +20,7 @@ __all__ = ["Integer"]
 
 
 class Integer(Runtime):
-    """uint8 activations whose scales come from calibration images, integer weights, on one thread."""
+    """uint8 activations whose scales come from examples, integer weights, on one thread."""
 
     name: ClassVar[str] = "integer"
     gains: ClassVar[str] = "nothing: it is the definition of what the others compute in integers"
@@ -30,7 +30,7 @@ class Integer(Runtime):
         self, model: PackedModel, threads: int | None = None, images: Iterable[npt.NDArray[np.float32]] | None = None
     ) -> None:
         if images is None:
-            raise UsageError(f"the runtime {self.name} makes its scales by calibration images, and found none")
+            raise UsageError(f"the runtime {self.name} makes its scales by examples, and found none")
         self.inputs, self.outputs = one_float_input(model, self.name)
         batches = list(images)
         shape = None if model.header.input else batches[0].shape[1:]

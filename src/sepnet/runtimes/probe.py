@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Probe:
-    """A serialized ONNX model, or the path of one, with one input of floats.
+    """A serialized ONNX model, or the path of one.
 
     Args:
         model: the model with its weights.
@@ -43,16 +44,24 @@ class Probe:
     ) -> None:
         source = with_outputs(model, values) if isinstance(model, bytes) else os.fspath(model)
         self.session = Session(source, threads=threads, optimized=optimized)
+        outputs = self.session.outputs
+        floats = {port.name for port in outputs if port.type == "float32"}
+        self.values = tuple(name for name in values if name in floats or not floats_only)
+        inner = set(values)
+        self._outputs = [port.name for port in outputs if port.name not in inner]
+
+    def run(self, batch: Array) -> list[Array]:
+        """The first output, and the values that were asked for, in that order; of a network of one input of floats.
+
+        Raises `NetworkError` where the network takes something else.
+        """
         if [port.of_floats for port in self.session.inputs] != [True]:
             raise NetworkError(
                 f"the network takes {described(self.session.inputs)}; expected one input of floats to run it on images"
             )
-        outputs = self.session.outputs
-        floats = {port.name for port in outputs if port.type == "float32"}
-        self.values = tuple(name for name in values if name in floats or not floats_only)
-        self._wanted = [outputs[0].name, *self.values]
-
-    def run(self, batch: Array) -> list[Array]:
-        """The first output, and the values that were asked for, in that order."""
-        found = self.session.run(fitted(batch, self.session.inputs), self._wanted)
+        found = self.session.run(fitted(batch, self.session.inputs), [*self._outputs[:1], *self.values])
         return [np.asarray(value, np.float32) for value in found.values()]
+
+    def answers(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """All outputs and the values that were asked for, by their names, for an array for each input."""
+        return self.session.run(fitted(feed, self.session.inputs), [*self._outputs, *self.values])

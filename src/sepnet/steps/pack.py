@@ -15,7 +15,8 @@ from sepnet.codecs import choices
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import FormatError, NetworkError
+from sepnet.core.errors import FormatError, NetworkError, UsageError
+from sepnet.core.examples import Arrays
 from sepnet.core.header import InputSpec
 from sepnet.core.limits import Limits
 from sepnet.core.output_row import OutputRow
@@ -78,16 +79,19 @@ def pack_onnx(
         raise NetworkError(
             f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
         )
-    about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": calibrate.data.name}
+    data = calibrate.data
+    if isinstance(data, Arrays):
+        raise UsageError(f"found {data.name} to calibrate packing by; expected a data set of images")
+    about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(source, calibrate.data, images=calibrate.images, seed=calibrate.seed, progress=progress)
+    work = Calibration(source, data, images=calibrate.images, seed=calibrate.seed, progress=progress)
     others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
     if bits is not None:
         found = work.in_bits(bits)
     elif options.target_bytes is not None:
         about["target_bytes"] = options.target_bytes
         found = work.within_bytes(
-            lambda tried: _pack(path, source, [*tensors_of(tried), *others], about, calibrate.data, QUICK).bytes,
+            lambda tried: _pack(path, source, [*tensors_of(tried), *others], about, data, QUICK).bytes,
             options.target_bytes,
         )
     else:
@@ -95,9 +99,9 @@ def pack_onnx(
         found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
     progress(Tick("pack", 0, 1))
     coded = [*tensors_of(found), *others]
-    packed = _pack(path, source, coded, about, calibrate.data, choices(options.best))
+    packed = _pack(path, source, coded, about, data, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
-        packed = _pack(path, source, coded, about, calibrate.data, QUICK)
+        packed = _pack(path, source, coded, about, data, QUICK)
     return dataclasses.replace(_done(path, source, packed, options.limits), agreement=work.measure(tensors_of(found)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sepnet.core.dataset import Dataset, normalize
 from sepnet.core.errors import FormatError, UsageError
+from sepnet.core.examples import Arrays
 from sepnet.core.packed_model import PackedModel
 from sepnet.datasets.images import read_image
 from sepnet.runtimes import REFERENCE, RUNTIMES
@@ -39,11 +40,11 @@ def run(
     images: Sequence[Path],
     topk: int = 5,
     runtime: str = REFERENCE,
-    calibrate: Dataset | None = None,
+    calibrate: Dataset | Arrays | None = None,
 ) -> tuple[Prediction, ...]:
     """Classify image files; each is converted and resized to what the network takes.
 
-    `calibrate` is what a runtime in integers needs: a data set by whose training images it makes its scales.
+    `calibrate` is what a runtime in integers needs: training images or arrays by which it makes its scales.
     """
     if topk < 1:
         raise UsageError(f"topk = {topk}; expected 1 or more")

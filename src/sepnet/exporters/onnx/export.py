@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError, UsageError, brief
 from sepnet.core.exporter import Check, Exporter, ExportReport, Material, MethodRow, WeightsRow
 from sepnet.core.files import replacing
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import fitted
 from sepnet.exporters.comparison import compare
 from sepnet.exporters.onnx.integer_choice import Kinds, Weights, WeightsChoice
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
-from sepnet.quantizing.activations import ActivationCalibration
+from sepnet.quantizing.activations import ActivationCalibration, Run
 from sepnet.runtimes.activation_ranges import Method, Range
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
@@ -29,7 +23,6 @@ from sepnet.runtimes.side_by_side import side_by_side
 
 __all__ = ["Onnx"]
 
-Floats = npt.NDArray[np.float32]
 FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
 UINT8 = "uint8 activations and 8-bit weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
 PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
@@ -43,8 +36,8 @@ class Onnx(Exporter, frozen=True):
     """An `.onnx` file of standard operators.
 
     Attributes:
-        form: "float" has float32 weights; "int8" int8 weights and uint8 activations, which takes calibration images;
-            "packed" the packed codes and operators that unpack them, activations float32 or, with calibration images, uint8.
+        form: "float" has float32 weights; "int8" int8 weights and uint8 activations, which takes examples to calibrate by;
+            "packed" the packed codes and operators that unpack them, activations float32 or, with examples to calibrate by, uint8.
         method: how ranges of activations are made; None tries all and takes the one of least noise in the outputs.
         weights: how layers with uint8 activations hold theirs; None is "auto", see
             `sepnet.exporters.onnx.integer_choice.WeightsChoice.choose`.
@@ -58,24 +51,24 @@ class Onnx(Exporter, frozen=True):
     weights: Weights | None = None
 
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
-        """Raises `UsageError` for calibration images that the form needs and has not, or has and cannot use."""
+        """Raises `UsageError` for examples that the form needs and has not, or has and cannot use."""
         integers = material.calibrate is not None
         if self.form == "int8" and not integers:
             raise UsageError(
-                "--form int8 found no calibration images; expected --calibrate DATA (a data set, as of --data)"
+                "--form int8 found nothing to calibrate by; expected --calibrate DATA (a data set, or a file .npz)"
             )
         if self.form == "float" and integers:
             raise UsageError("--form float has no quantized activations; found --calibrate, leave it out")
         for option in ("method", "weights"):
             if getattr(self, option) is not None and not integers:
-                raise UsageError(f"found --{option} without calibration images; expected --calibrate DATA")
+                raise UsageError(f"found --{option} and nothing to calibrate by; expected --calibrate DATA")
         runtime = OnnxRuntime(model)  # first of all: it refuses graphs that break the rules of ONNX
         network = OnnxNetwork.of(model, OPSET if self.form != "float" or integers else 0)
-        ranges, methods, kinds, weights = self._choose(model, network, material)
+        ranges, methods, kinds, weights, remark = self._choose(model, network, material)
         data, rows = network.encode(self.form == "packed", ranges, kinds)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
-            remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data)]
+            remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data), remark]
             check, reason = _compared(model, runtime, Session(temporary), batch=network.batch, material=material)
         if reason:
             remarks.append(f"outputs not compared: {reason}")
@@ -84,14 +77,13 @@ class Onnx(Exporter, frozen=True):
 
     def _choose(
         self, model: PackedModel, network: OnnxNetwork, material: Material
-    ) -> tuple[dict[str, Range] | None, tuple[MethodRow, ...], Kinds, tuple[WeightsRow, ...]]:
-        """Ranges of activations (None without images), kinds of weights, and what was tried of both."""
+    ) -> tuple[dict[str, Range] | None, tuple[MethodRow, ...], Kinds, tuple[WeightsRow, ...], str]:
+        """Ranges of activations (None without examples), what was tried, kinds of weights, what was tried, and a remark."""
         if material.calibrate is None:
-            return None, (), {}, ()
+            return None, (), {}, (), ""
 
-        def build(ranges: dict[str, Range]) -> Callable[[Floats], Floats]:
-            probe = Probe(network.encode(False, ranges)[0], optimized=False)
-            return lambda batch: probe.run(batch)[0]
+        def build(ranges: dict[str, Range]) -> Run:
+            return Probe(network.encode(False, ranges)[0], optimized=False).answers
 
         calibration = ActivationCalibration(model, material.calibrate, material.progress)
         ranges, methods = calibration.choose(build, self.method)
@@ -99,7 +91,8 @@ class Onnx(Exporter, frozen=True):
         choice = WeightsChoice(
             network, ranges, self.form == "packed", images, functools.partial(calibration.noise, images=images)
         )
-        return ranges, methods, *choice.choose(self.weights or "auto")
+        kinds, rows = choice.choose(self.weights or "auto")
+        return ranges, methods, kinds, rows, calibration.remark
 
 
 def _warning(row: WeightsRow) -> str:
@@ -112,20 +105,17 @@ def _warning(row: WeightsRow) -> str:
 def _compared(
     model: PackedModel, runtime: OnnxRuntime, written: Session, *, batch: int, material: Material
 ) -> tuple[Check | None, str]:
-    """The first output on images, all of them on random inputs; and why some were not compared."""
-    name = written.outputs[0].name
-
-    def run(images: Floats) -> Floats:
-        return np.asarray(written.run(fitted(images, written.inputs), [name])[name], np.float32)
-
-    check = compare(model, runtime, run, batch=batch, material=material)
-    if check is not None and len(runtime.outputs) == 1:
+    """All outputs on examples, or on random inputs where there are none; and why some were not compared."""
+    check = compare(model, runtime, written.run, batch=batch, material=material)
+    if check is not None:
         return check, ""
     done = side_by_side(runtime.session, written, runtime.inputs)
-    if check is None and done.examples:
-        first = done.rows[0]
-        check = Check(done.examples, "random inputs", first.difference or 0.0, first.largest or 0.0)
-    return check and replace(check, outputs=done.rows), done.reason
+    if not done.examples:
+        return None, done.reason
+    first = done.rows[0]
+    return Check(
+        done.examples, "random inputs", first.difference or 0.0, first.largest or 0.0, outputs=done.rows
+    ), done.reason
 
 
 def _checked(data: bytes) -> str:

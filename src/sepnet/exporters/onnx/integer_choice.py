@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from sepnet.core.exporter import WeightsRow
 from sepnet.exporters.onnx.model import OnnxNetwork
 from sepnet.exporters.onnx.saturating_run import SaturatingRun
 from sepnet.exporters.onnx.saturation import can_saturate
 from sepnet.exporters.onnx.weights import IntegerKind
+from sepnet.quantizing.activations import Run
 from sepnet.runtimes.activation_ranges import Range
 
 __all__ = ["Kinds", "Weights", "WeightsChoice"]
 
-Floats = npt.NDArray[np.float32]
-Run = Callable[[Floats], Floats]
 Kinds = Mapping[str, IntegerKind]
 Weights = Literal["auto", "int8", "uint8", "int7"]
 MOST_LOST = 1e-6

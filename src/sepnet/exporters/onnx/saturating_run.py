@@ -45,9 +45,9 @@ class SaturatingRun:
     lost: dict[str, float] = field(default_factory=dict)
     _parts: list[_Part] = field(default_factory=list)
 
-    def run(self, batch: Floats) -> Floats:
-        """The first output."""
-        values: dict[str, Array] = {self.graph.inputs[0]: np.asarray(batch, np.float32)}
+    def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name."""
+        values: dict[str, Array] = dict(feed)
         if not self._parts:
             self._parts = list(self._cut())
         for part in self._parts:
@@ -57,7 +57,7 @@ class SaturatingRun:
                 values[name] = self._saturated(part.layer, values[part.layer.code], values[name])
             for unread in part.last:
                 values.pop(unread, None)
-        return np.asarray(values[self.graph.outputs[0]], np.float32)
+        return {name: values[name] for name in self.graph.outputs}
 
     def _saturated(self, layer: PairedLayer, codes: Array, output: Floats) -> Floats:
         beyond = excess(layer, codes)
@@ -81,7 +81,7 @@ class SaturatingRun:
                 chunks[-1] = (chunks[-1][0], ends[node.outputs[0]])
                 chunks.append(([], None))
         reads = [{name for node in nodes for name in names_read(node)} for nodes, _ in chunks]
-        kept = set(self.graph.outputs[:1])
+        kept = set(self.graph.outputs)
         later: list[set[str]] = []
         for (_, layer), names in zip(reversed(chunks), reversed(reads), strict=True):
             later.insert(0, set(kept))
