@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -268,6 +268,9 @@ def pack(
     images: int = IMAGES,
     max_divergence: float | None = None,
     target_bytes: int | None = None,
+    keep: Sequence[str] = (),
+    layer_bits: Mapping[str, int] | None = None,
+    allow_bad: bool = False,
     best: bool = False,
     seed: int = 0,
     data_dir: Path | None = None,
@@ -284,6 +287,10 @@ def pack(
         calibrate: examples to quantize by, as for `PackedModel.runtime`; labels are not looked at.
         images: so many of them, and as many again to measure on.
         max_divergence, target_bytes: what "auto" may lose in nats, or take; see docs/pack.md.
+        keep: names of layers that stay in 16 bits; `layer_bits`: 2 to 8 by the names of layers that have other bits than
+            `bits`.  A name is that of a tensor, or of the layer, without `.weight`.
+        allow_bad: whether a network is packed whose outputs are ruined: below 15 dB beside the float network's, or with more
+            than 5 % of a classifier's answers changed.
         best: whether to try the codecs that read at half the speed, too.
         seed: which images.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
@@ -292,7 +299,7 @@ def pack(
 
     Raises:
         UsageError: options that do not go together.  NetworkError, WeightsError: the file cannot be packed.
-        SepnetError: the budget cannot be met.
+        SepnetError: the budget cannot be met.  RuinedError: the outputs are ruined.
     """
     check_seed(seed)
     options = PackOptions(
@@ -300,6 +307,9 @@ def pack(
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
         target_bytes=target_bytes,
+        keep=(keep,) if isinstance(keep, str) else tuple(keep),
+        layer_bits=dict(layer_bits or {}),
+        allow_bad=allow_bad,
         best=best,
         limits=limits,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
 __all__ = ["pack"]
 
 BITS = "2 to 8, or auto"
+LAYER = "A layer is called as the table shows it, with or without .weight"
 
 
 @command("sepnet pack model.onnx -o model.sepnet --bits auto --calibrate cifar10")
@@ -37,12 +38,16 @@ def pack(
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
     ],
     bits: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--bits",
             metavar="BITS",
-            help=f"Bits a weight: {BITS}, which needs --calibrate.  Default 8 of an .onnx file; floats of a .safetensors file are kept exactly.",
+            help=f"Bits a weight: {BITS}, which needs --calibrate.  Default 8 of an .onnx file; floats of a .safetensors file are kept exactly.  LAYER=BITS, once for each layer that has others.  {LAYER}.",
         ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="LAYER", help="A layer that stays in 16 bits; once for each."),
     ] = None,
     calibrate: Annotated[
         str | None,
@@ -78,6 +83,13 @@ def pack(
             help="With --bits auto: what the file may take, in place of --max-divergence.",
         ),
     ] = None,
+    allow_bad: Annotated[
+        bool,
+        typer.Option(
+            "--allow-bad",
+            help="Write the file even if it is ruined: an output below 15 dB beside the float network's, or more than 5 % of a classifier's answers changed.",
+        ),
+    ] = False,
     best: Best = False,
     container: InContainer = "none",
     limit: Limit = None,
@@ -94,11 +106,15 @@ def pack(
     from sepnet.networks.onnx_proto import onnx_files
 
     limits = limits_of(limit)
+    common, layer_bits = _bits(bits or [])
     options = PackOptions(
-        _bits(bits),
+        common,
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
         target_bytes=target_bytes,
+        keep=tuple(keep or ()),
+        layer_bits=layer_bits,
+        allow_bad=allow_bad,
         best=best,
         limits=limits,
     )
@@ -124,10 +140,25 @@ def pack(
     note_limits(output, limits)
 
 
-def _bits(text: str | None) -> int | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return cast(Literal["auto"] | None, text)
+def _bits(texts: list[str]) -> tuple[int | Literal["auto"] | None, dict[str, int]]:
+    """Bits of all layers, and of single ones by name."""
+    common: list[int | Literal["auto"]] = []
+    layers: dict[str, int] = {}
+    for text in texts:
+        name, mark, number = text.rpartition("=")
+        if not mark:
+            common.append("auto" if text == "auto" else _count(text, text))
+        elif layers.setdefault(name, _count(number, text)) != _count(number, text):
+            raise UsageError(f"--bits {name}: found {layers[name]} and {number}; expected one of them")
+    if len(common) > 1:
+        raise UsageError(
+            f"--bits: found {' and '.join(map(str, common))}; expected one, and LAYER=BITS for single layers"
+        )
+    return (common[0] if common else None), layers
+
+
+def _count(number: str, text: str) -> int:
     with contextlib.suppress(ValueError):
-        if 2 <= int(text) <= 8:
-            return int(text)
-    raise UsageError(f"--bits {text!r}: expected {BITS}")
+        if 2 <= int(number) <= 8:
+            return int(number)
+    raise UsageError(f"--bits {text!r}: expected {BITS}, or LAYER=BITS with 2 to 8 bits")

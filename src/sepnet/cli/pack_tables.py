@@ -29,6 +29,11 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
         note(f"outputs not compared: {plain(report.reason)}")
+    for kept in report.kept:
+        alone = f"{kept.snr_db:.1f} dB"
+        note(f"kept in 16 bits: {plain(kept.name)}; 8 bits of it alone leave output {plain(kept.output)} at {alone}")
+    if report.advice:
+        note(plain(report.advice))
     if report.agreement is not None:
         found = report.agreement
         note(
@@ -64,6 +69,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "largest": report.largest,
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
+        "kept": [dataclasses.asdict(kept) for kept in report.kept],
+        "advice": report.advice,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,9 @@ class PackOptions:
         bits: 2 to 8, "auto", or None: 8 for a network, floats kept exactly for weights alone.
         calibrated: whether there are images to quantize by.
         max_divergence, target_bytes: the budget of "auto"; at most one is given.
+        keep: names of layers and tensors that stay in 16 bits.
+        layer_bits: 2 to 8 by the names of layers that have other bits than `bits`.
+        allow_bad: whether a network whose outputs are ruined is packed all the same.
         best: whether to try the codecs that read at half the speed, too.
         limits: those of whoever will read the file.
 
@@ -47,6 +51,9 @@ class PackOptions:
     calibrated: bool = False
     max_divergence: float | None = None
     target_bytes: int | None = None
+    keep: tuple[str, ...] = ()
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
+    allow_bad: bool = False
     best: bool = False
     limits: Limits = Limits()
 
@@ -61,6 +68,11 @@ class PackOptions:
             raise UsageError(f"{path} is packed already, in the bits that it has; expected neither bits nor images")
         if self.bits not in (None, "auto", *range(2, 9)):
             raise UsageError(f"bits {self.bits!r}: expected 2 to 8, or auto")
+        for name, bits in self.layer_bits.items():
+            if bits not in range(2, 9):
+                raise UsageError(f"bits {bits!r} of {name}: expected 2 to 8")
+        if kind != "network" and (self.keep or self.layer_bits):
+            raise UsageError(f"{path}: found layers to keep or their bits; expected them with a network (.onnx)")
         budget = self.max_divergence, self.target_bytes
         if kind == "weights" and (self.calibrated or self.bits == "auto"):
             raise UsageError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "PackReport", "PackRow", "relative_error"]
+__all__ = ["Agreement", "Kept", "PackReport", "PackRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class PackRow:
     error: float | None
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A tensor that was kept in 16 bits, since fewer leave `output` at `snr_db` dB with all other tensors as they were."""
+
+    name: str
+    output: str
+    snr_db: float
+
+
 def relative_error(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     """Root mean square of the difference over the root mean square of what was given.
 
@@ -68,6 +77,8 @@ class PackReport:
         agreement: with the float network, on training images that were not calibrated on.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        kept: tensors that were kept in 16 bits because fewer spoil an output.
+        advice: what could be done about an output that is not near, "" if nothing need be.
     """
 
     packed: PackedModel
@@ -79,3 +90,5 @@ class PackReport:
     agreement: Agreement | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
+    kept: tuple[Kept, ...] = ()
+    advice: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
 from sepnet.core.errors import DataError, NetworkError, SepnetError
+from sepnet.core.layer_bits import KEPT
 from sepnet.core.pack_report import Agreement
 from sepnet.core.progress import Progress, Tick
 from sepnet.packing.onnx_source import OnnxSource
@@ -17,6 +19,7 @@ from sepnet.packing.wire import with_weights
 from sepnet.quantizing.agreement import agreement
 from sepnet.quantizing.calibrated import CalibratedLayer, QuantizedLayer, cheapest, disturbed, in_bits, quantize_all
 from sepnet.quantizing.layers import Layer, find_layers
+from sepnet.quantizing.linear import code_kept
 from sepnet.quantizing.moments import layer_moments
 from sepnet.quantizing.search import approach
 from sepnet.runtimes.probe import Probe
@@ -39,14 +42,29 @@ class Calibration:
         data: training images are drawn from its train split: half to quantize by, half to measure on.
         images: of each half; fewer where there are not as many.
         seed: of what is drawn.
+        chosen: bits of the tensors that are not searched for, see `core.layer_bits`.
         progress: callback.
+
+    Attributes:
+        layers: those whose codes are to be found.
+        fixed: codes of what is `chosen` and belongs to a layer, in its bits.
+        known: names of the weights of `layers` and of the tensors that are fixed.
 
     Raises:
         DataError: images of another shape than the network takes.
         NetworkError: it gives no (n, classes), or has no layer that can be calibrated.
     """
 
-    def __init__(self, source: OnnxSource, data: Dataset, *, images: int, seed: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: OnnxSource,
+        data: Dataset,
+        *,
+        images: int,
+        seed: int,
+        chosen: Mapping[str, int] | None = None,
+        progress: Progress,
+    ) -> None:
         if source.input_shape and tuple(source.input_shape) != data.input_shape:
             raise DataError(
                 f"the network takes images of shape {list(source.input_shape)}; those of {data.name} are {list(data.input_shape)}"
@@ -61,8 +79,19 @@ class Calibration:
         if not found:
             raise NetworkError("the network has no convolution or fully connected layer that can be calibrated")
         self._wanted = self._outputs({}, self._unseen, "run float network")
-        self.layers = self._calibrate(found)
+        self._fix(self._calibrate(found), chosen or {})
         self._sensitivities: list[float] | None = None
+
+    def _fix(self, layers: Sequence[CalibratedLayer], chosen: Mapping[str, int]) -> None:
+        """Code what is chosen at once, the others being floats; biases that are kept stay out of the layers."""
+        kept = {name for name, bits in chosen.items() if bits == KEPT}
+        layers = [dataclasses.replace(each, bias=None) if each.layer.bias in kept else each for each in layers]
+        self.layers = [layer for layer in layers if layer.layer.weight not in chosen]
+        self.fixed = [code_kept(name, self._source.state[name]) for name in sorted(kept)]
+        for layer in layers:
+            bits = chosen.get(layer.layer.weight, KEPT)
+            self.fixed += in_bits(layer, bits).tensors if bits != KEPT else []
+        self.known = {layer.layer.weight for layer in self.layers} | {tensor.name for tensor in self.fixed}
 
     def in_bits(self, bits: int) -> list[QuantizedLayer]:
         """Every layer with `bits` bits a weight."""
@@ -91,8 +120,8 @@ class Calibration:
         return found[2]
 
     def measure(self, coded: Sequence[CodedTensor]) -> Agreement:
-        """With the float network, on the images that were not quantized by."""
-        state = {tensor.name: np.asarray(tensor.restore(), np.float32) for tensor in coded}
+        """With the float network, on the images that were not quantized by; what is fixed is as it is."""
+        state = {tensor.name: np.asarray(tensor.restore(), np.float32) for tensor in (*self.fixed, *coded)}
         return agreement(self._wanted, self._outputs(state, self._unseen, "compare"))
 
     def _at(self, slope: float, number: Callable[[list[QuantizedLayer]], float]) -> tuple[float, list[QuantizedLayer]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sepnet.core.dataset import Dataset
 from sepnet.core.errors import FormatError, NetworkError, UsageError
 from sepnet.core.examples import Arrays
 from sepnet.core.header import InputSpec
-from sepnet.core.limits import Limits
+from sepnet.core.layer_bits import KEPT, chosen_bits
 from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
@@ -26,13 +27,18 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import described
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.networks.onnx_proto import onnx_files
+from sepnet.packing.listening import integers_of, listens
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
 from sepnet.quantizing.calibration import Calibration, tensors_of
-from sepnet.quantizing.linear import code_other, code_weight
+from sepnet.quantizing.judging import Judge
+from sepnet.quantizing.layer_effects import Rounded
+from sepnet.quantizing.linear import code_kept, code_other, code_weight
+from sepnet.quantizing.spoiled import LEAST, find_spoiled
+from sepnet.quantizing.verdict import advice, refuse_changed, refuse_ruined
 from sepnet.runtimes.session import Session
-from sepnet.runtimes.side_by_side import side_by_side
+from sepnet.runtimes.side_by_side import SideBySide, Trial, compared, first_trial
 
 __all__ = ["pack_onnx"]
 
@@ -55,13 +61,14 @@ def pack_onnx(
     Args:
         path: an `.onnx` file of a float network; calibrated, it has one input of floats.
         options: with `bits` 2 to 8 weights have one step a filter; with "auto" one step a layer, as coarse as the budget
-            allows, and the codes that an entropy coder writes in few bits.
+            allows, and the codes that an entropy coder writes in few bits.  Layers of `keep` and `layer_bits` have what these say.
         calibrate: images by which errors are weighed; None looks at the weights alone.
         progress: callback.
 
     Raises:
         NetworkError, WeightsError: the file cannot be packed.  MissingExtraError: onnx is not installed.
-        DataError: the images do not fit.  UsageError: "auto" without `calibrate`.  SepnetError: the budget cannot be met.
+        DataError: the images do not fit.  UsageError: "auto" without `calibrate`, or layers
+            that there are not.  SepnetError: the budget cannot be met.
     """
     dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
     bits = None if options.bits == "auto" else options.bits or 8
@@ -71,10 +78,16 @@ def pack_onnx(
         check_shapes(weights, options.limits)
     except FormatError as error:
         raise NetworkError(f"{path} cannot be packed: {error}") from error
+    chosen = chosen_bits(
+        options.keep, options.layer_bits, weights=source.weights, others=source.graph.used - source.weights
+    )
     if calibrate is None:
-        coded = _by_weights_alone(source, bits or 8, progress)
-        packed = _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
-        return _done(path, source, packed, options.limits)
+        coded = _by_weights_alone(source, bits or 8, progress, chosen=chosen)
+
+        def write(coded: Sequence[CodedTensor]) -> PackedModel:
+            return _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
+
+        return _judged(_Job(path, source, options, chosen), coded, write, progress)
     if not source.takes_images:
         raise NetworkError(
             f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
@@ -84,8 +97,8 @@ def pack_onnx(
         raise UsageError(f"found {data.name} to calibrate packing by; expected a data set of images")
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(source, data, images=calibrate.images, seed=calibrate.seed, progress=progress)
-    others = _by_weights_alone(source, bits or 8, silent, {layer.layer.weight for layer in work.layers})
+    work = Calibration(source, data, images=calibrate.images, seed=calibrate.seed, chosen=chosen, progress=progress)
+    others = [*work.fixed, *_by_weights_alone(source, bits or 8, silent, besides=work.known, chosen=chosen)]
     if bits is not None:
         found = work.in_bits(bits)
     elif options.target_bytes is not None:
@@ -102,17 +115,80 @@ def pack_onnx(
     packed = _pack(path, source, coded, about, data, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
         packed = _pack(path, source, coded, about, data, QUICK)
-    return dataclasses.replace(_done(path, source, packed, options.limits), agreement=work.measure(tensors_of(found)))
+    agreement = work.measure(tensors_of(found))
+    refuse_changed(agreement, options)
+    job = _Job(path, source, options, chosen)
+    return dataclasses.replace(_done(job, packed, job.trials()), agreement=agreement)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """The file, what was read from it, what was asked for, and the bits of tensors that were chosen by name."""
+
+    path: str | os.PathLike[str]
+    source: OnnxSource
+    options: PackOptions
+    chosen: Mapping[str, int]
+
+    @functools.cached_property
+    def given(self) -> Session:
+        """The float network."""
+        return Session(self.path)
+
+    def trials(self) -> tuple[list[Trial], str]:
+        """Random inputs with all that the graph looks for; or why there are none."""
+        asked = {name: values[0] for name, values in integers_of(self.source.graph.data).items()}
+        cases = [asked, {}] if asked else [asked]
+        tried = [first_trial(self.given, self.source.inputs, integers) for integers in cases]
+        reasons = [each for each in tried if isinstance(each, str)]
+        return [each for each in tried if not isinstance(each, str)], reasons[0] if reasons else ""
+
+
+def _judged(
+    job: _Job, coded: Sequence[CodedTensor], write: Callable[[Sequence[CodedTensor]], PackedModel], progress: Progress
+) -> PackReport:
+    """Pack; what 8 bits spoil is kept in 16, and what is ruined is refused."""
+    source = job.source
+    trials = job.trials()
+    report = _done(job, write(coded), trials)
+    loud = listens(source.graph.data, {name: array.shape for name, array in source.state.items()})
+    if not trials[0] or not (loud or any((row.snr_db or LEAST) < LEAST for row in report.outputs)):
+        return report
+    judge = _judge(job, report, trials[0], loud)
+    if not judge.low(judge.rounded.session(judge.rounded.coded), LEAST):
+        return report
+    names = [name for name, tensor in judge.rounded.coded.items() if tensor.values == "integer"]
+    free = [name for name in names if name not in job.chosen]
+    if job.options.bits in (None, 8) and (kept := find_spoiled(judge, free, progress)):
+        better = {each.name: code_kept(each.name, source.state[each.name]) for each in kept}
+        report = _done(job, write([*(each for each in coded if each.name not in better), *better.values()]), trials)
+        report = dataclasses.replace(report, kept=tuple(kept))
+        judge = _judge(job, report, trials[0], loud)
+    found = judge.rounded.session(judge.rounded.coded)
+    refuse_ruined(judge, found, names, options=job.options, progress=progress)
+    return dataclasses.replace(report, advice=advice(judge, found, names, progress))
+
+
+def _judge(job: _Job, report: PackReport, trials: Sequence[Trial], loud: bool) -> Judge:
+    rounded = Rounded(job.source, list(coded_tensors(report.packed)))
+    return Judge(rounded, job.given, job.source.inputs, trials, listens=loud)
 
 
 def _by_weights_alone(
-    source: OnnxSource, bits: int, progress: Progress, besides: Set[str] = frozenset()
+    source: OnnxSource,
+    bits: int,
+    progress: Progress,
+    *,
+    besides: Set[str] = frozenset(),
+    chosen: Mapping[str, int],
 ) -> list[CodedTensor]:
-    names = [name for name in source.state if name in source.weights and name not in besides]
+    """Weights with `bits` bits, and what is `chosen` with its own."""
+    names = [name for name in source.state if (name in source.weights or name in chosen) and name not in besides]
     coded = []
     for at, name in enumerate(names):
         progress(Tick("quantize", at, len(names)))
-        coded.append(code_weight(name, source.state[name], bits))
+        array, own = source.state[name], chosen.get(name, bits)
+        coded.append(code_kept(name, array) if own == KEPT else code_weight(name, array, own))
     return coded
 
 
@@ -139,11 +215,12 @@ def _pack(
     return pack(about, source.graph, source.state, [*coded, *rest], code=code, codecs=codecs)
 
 
-def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel, limits: Limits) -> PackReport:
+def _done(job: _Job, packed: PackedModel, trials: tuple[Sequence[Trial], str]) -> PackReport:
+    limits = job.options.limits
     again = PackedModel.from_bytes(packed.to_bytes(limits=limits), limits)
     rows = []
     for entry, payload, tensor in zip(again.header.tensors, again.payloads, coded_tensors(again), strict=True):
-        given = source.state[entry.name]
+        given = job.source.state[entry.name]
         stored = len(payload) + 4
         rows.append(
             PackRow(
@@ -156,9 +233,9 @@ def _done(path: str | os.PathLike[str], source: OnnxSource, packed: PackedModel,
                 relative_error(given, tensor.restore()),
             )
         )
-    before = sum(os.path.getsize(file) for file in onnx_files(path))
-    packed_session = Session(onnx_model(again))
-    done = side_by_side(Session(path), packed_session, source.inputs)
+    before = sum(os.path.getsize(file) for file in onnx_files(job.path))
+    found = Session(onnx_model(again))
+    done = compared(trials[0][0], found) if trials[0] else SideBySide(0, (), trials[1])
     first = done.rows[0] if done.rows else OutputRow("")
     return PackReport(
         packed,
