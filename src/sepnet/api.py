@@ -310,6 +310,7 @@ def pack(
         keep=(keep,) if isinstance(keep, str) else tuple(keep),
         layer_bits=dict(layer_bits or {}),
         allow_bad=allow_bad,
+        effects=False,
         best=best,
         limits=limits,
     )

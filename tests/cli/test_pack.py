@@ -30,6 +30,10 @@ def test_pack_a_network(run: Any, network: Path, tmp_path: Path) -> None:
     assert ran.json["bytes"] == output.stat().st_size < ran.json["bytes_before"] == network.stat().st_size
     assert {row["name"] for row in ran.json["tensors"]} == {"a.weight", "a.bias", "b.weight", "b.bias"}
     assert 0 < ran.json["difference"] < 0.05 * ran.json["largest"] and ran.json["checked"] == 8
+    alone = {row["name"]: row["alone"] for row in ran.json["tensors"]}
+    assert alone["a.weight"]["y"] > 20 and alone["a.bias"] == {}
+    assert "rounded alone" in run("pack", network, "-o", output).out
+    assert "rounded alone" not in run("pack", network, "-o", output, "--no-effects").out
     table = run("pack", network, "-o", output, "--bits", 4)
     assert table.code == 0 and "max |difference|" in table.out and "6x1x5x5" in table.out
     assert run("evaluate", output, "--data", DATA).code == 0

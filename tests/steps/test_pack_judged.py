@@ -173,3 +173,25 @@ def test_the_comparison_takes_the_branch_that_the_graph_looks_for(tmp_path: Path
     assert done.checked == 8 and not done.reason
     with pytest.raises(RuinedError):
         pack_onnx(path, PackOptions(8, layer_bits={"w": 2}))
+
+
+def test_what_each_layer_does_alone(tmp_path: Path) -> None:
+    """A layer of few bits shows in its own row; the sum of the noise is about that of all."""
+    path = regressor(tmp_path)
+    options = PackOptions(8, layer_bits={"a": 4}, effects=True)
+    rows = {row.name: row for row in pack_onnx(path, options).rows}
+    assert rows["a"].alone.keys() == {"y"} and 10 < rows["a"].alone_db < rows["b"].alone_db - 15 < 45
+    assert not any(row.alone for row in pack_onnx(path, PackOptions(effects=False)).rows)
+    assert rows["b"].alone_db == pytest.approx(
+        next(row.alone_db for row in pack_onnx(path, PackOptions(effects=True)).rows if row.name == "b")
+    )
+
+
+def test_effects_are_measured_unasked_only_where_that_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = regressor(tmp_path)
+    assert all(row.alone for row in pack_onnx(path).rows)
+    monkeypatch.setattr("sepnet.steps.pack.PATIENCE", 0.0)
+    assert not any(row.alone for row in pack_onnx(path).rows)
+    assert all(row.alone for row in pack_onnx(path, PackOptions(effects=True)).rows)
+    monkeypatch.setattr("sepnet.steps.pack.EFFECT_SECONDS", 0.0)
+    assert [bool(row.alone) for row in pack_onnx(path, PackOptions(effects=True)).rows].count(True) <= 1

@@ -16,7 +16,7 @@ from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.limits import limits_of
-from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import EFFECT_SECONDS, IMAGES, MAX_DIVERGENCE, PATIENCE, PackOptions
 
 __all__ = ["pack"]
 
@@ -90,6 +90,13 @@ def pack(
             help="Write the file even if it is ruined: an output below 15 dB beside the float network's, or more than 5 % of a classifier's answers changed.",
         ),
     ] = False,
+    effects: Annotated[
+        bool | None,
+        typer.Option(
+            "--effects/--no-effects",
+            help=f"Measure what each layer's rounding alone does to the outputs, in dB; a run a layer, {EFFECT_SECONDS:.0f} s at most.  Default: if that takes {PATIENCE:.0f} s or less.",
+        ),
+    ] = None,
     best: Best = False,
     container: InContainer = "none",
     limit: Limit = None,
@@ -115,6 +122,7 @@ def pack(
         keep=tuple(keep or ()),
         layer_bits=layer_bits,
         allow_bad=allow_bad,
+        effects=effects,
         best=best,
         limits=limits,
     )

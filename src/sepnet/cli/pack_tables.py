@@ -8,20 +8,21 @@ from typing import Any
 
 from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, shape_text, table
-from sepnet.core.pack_report import PackReport
+from sepnet.core.pack_report import PackReport, PackRow
 
 __all__ = ["pack_json", "print_pack"]
 
 
 def print_pack(report: PackReport, file: Path, output: Path) -> None:
     """A row a tensor, then what the file takes and what it loses."""
-    rows = table(
-        plain(str(file)), ["tensor", "shape", "scheme"], ["bytes before", "after", "bits a number", "relative error"]
-    )
+    numbers = ["bytes before", "after", "bits a number", "relative error"]
+    measured = any(row.alone for row in report.rows)
+    rows = table(plain(str(file)), ["tensor", "shape", "scheme"], [*numbers, *["rounded alone"] * measured])
     for row in report.rows:
         error = "exact" if row.error is None else f"{row.error:.4f}"
         before, after, bits = f"{row.bytes_before:,}", f"{row.bytes:,}", f"{row.bits:.2f}"
-        rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error)
+        effect = [_alone(row)] if measured else []
+        rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error, *effect)
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
@@ -39,6 +40,12 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
         note(
             f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
         )
+
+
+def _alone(row: PackRow) -> str:
+    if not row.alone:
+        return "-"
+    return "exact" if row.alone_db is None else f"{row.alone_db:.1f} dB"
 
 
 def _compared(size: int, before: int) -> str:

@@ -11,13 +11,19 @@ from sepnet.core.container import is_container
 from sepnet.core.errors import UsageError
 from sepnet.core.limits import Limits
 
-__all__ = ["IMAGES", "MAX_DIVERGENCE", "PackOptions"]
+__all__ = ["EFFECT_SECONDS", "IMAGES", "MAX_DIVERGENCE", "PATIENCE", "PackOptions"]
 
 MAX_DIVERGENCE = 0.005
 """Mean Kullback-Leibler divergence from the float network, in nats, that "auto" may lose unless told otherwise."""
 
 IMAGES = 1024
 """Images to calibrate on, and as many again to measure on, unless told otherwise."""
+
+PATIENCE = 2.0
+"""Seconds that measuring the effects of layers may take where nobody asked for it."""
+
+EFFECT_SECONDS = 120.0
+"""After so many no other layer is begun."""
 
 KINDS: dict[str, Literal["network", "weights", "packed"]] = {
     ".onnx": "network",
@@ -37,6 +43,8 @@ class PackOptions:
         keep: names of layers and tensors that stay in 16 bits.
         layer_bits: 2 to 8 by the names of layers that have other bits than `bits`.
         allow_bad: whether a network whose outputs are ruined is packed all the same.
+        effects: whether to measure what each layer's rounding does to the outputs; None: if that takes `PATIENCE` seconds at
+            most.
         best: whether to try the codecs that read at half the speed, too.
         limits: those of whoever will read the file.
 
@@ -54,6 +62,7 @@ class PackOptions:
     keep: tuple[str, ...] = ()
     layer_bits: Mapping[str, int] = field(default_factory=dict)
     allow_bad: bool = False
+    effects: bool | None = None
     best: bool = False
     limits: Limits = Limits()
 

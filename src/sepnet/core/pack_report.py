@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class PackRow:
         bits: 8 * bytes over its numbers.
         error: root mean square of what it lost, over the root mean square of its numbers; None when
             it lost nothing.
+        alone: of a layer's weight, the signal to noise of each output in dB while this layer alone is rounded, with its bias,
+            and all others are floats; None where an output stays as it was.  Empty where that was not measured.
     """
 
     name: str
@@ -43,6 +46,12 @@ class PackRow:
     bytes: int
     bits: float
     error: float | None
+    alone: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def alone_db(self) -> float | None:
+        """The least of `alone`, None where no output changes or nothing was measured."""
+        return min((snr for snr in self.alone.values() if snr is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,17 @@ STEADY = 1e-3
 """An output varies if its standard deviation is above so much of its largest number."""
 TOLD = 25.0
 """A kind of inputs tells of an output that 16 bits keep so near, in dB."""
-PICTURES = ("numbers from 0 to 1", "numbers from -1 to 1", "smooth noise", "smooth pixels", "loud noise")
-SIGNALS = ("faint noise", "smooth noise", "faint smooth noise")
+PICTURES = (
+    "numbers from -1 to 1",
+    "numbers from 0 to 1",
+    "smooth noise",
+    "smooth pixels",
+    "loud noise",
+    "normal noise",
+)
+SIGNALS = ("normal noise", "faint noise", "smooth noise", "faint smooth noise")
+TOKENS = ("normal noise",)
+"""Kinds of inputs: of networks that take a signal, that take no floats, and of all others, what decides soonest first."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +120,8 @@ class Judge:
             yield first
             return
         floats = any(port.of_floats for port in self._inputs)
-        others = SIGNALS if self.listens else PICTURES
-        yield from random_trials(
-            self._given, self._inputs, first, ("normal noise", *others) if floats else ("normal noise",)
-        )
+        kinds = (SIGNALS if self.listens else PICTURES) if floats else TOKENS
+        yield from random_trials(self._given, self._inputs, first, kinds)
 
     def _lows(self, trial: Trial, found: Session, least: float) -> list[Low]:
         rows = trial.rows(found)

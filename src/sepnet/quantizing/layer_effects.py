@@ -50,26 +50,31 @@ class Rounded:
 
 def effects(
     rounded: Rounded,
-    names: Sequence[str],
+    layers: Mapping[str, Collection[str]],
     trial: Trial,
     *,
     progress: Progress = silent,
     seconds: float | None = None,
+    patience: float | None = None,
 ) -> dict[str, tuple[OutputRow, ...]]:
-    """A row an output for each tensor of which that is asked; a run for each.
+    """A row an output for each layer, all its tensors rounded; a run for each.
 
     Args:
         rounded: the network.
-        names: of tensors.
+        layers: names of tensors, by what to call them.
         trial: inputs, and what the float network gives for them.
         progress: callback.
-        seconds: after so many no other tensor is begun; those left out are not in the result.
+        seconds: after so many no other layer is begun; those left out are not in the result.
+        patience: nothing is in the result if all layers take more seconds than this, as those so far let expect.
     """
-    end = None if seconds is None else time.monotonic() + seconds
-    found = {}
-    for at, name in enumerate(names):
-        if end is not None and time.monotonic() > end:
+    start = time.monotonic()
+    found: dict[str, tuple[OutputRow, ...]] = {}
+    for at, (name, tensors) in enumerate(layers.items()):
+        spent = time.monotonic() - start
+        if seconds is not None and spent > seconds:
             break
-        progress(Tick("round layers one by one", at, len(names)))
-        found[name] = trial.rows(rounded.session([name]))
+        if patience is not None and at and spent * len(layers) / at > patience:
+            return {}
+        progress(Tick("round layers one by one", at, len(layers)))
+        found[name] = trial.rows(rounded.session(tensors))
     return found

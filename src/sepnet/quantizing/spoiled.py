@@ -43,7 +43,7 @@ def find_spoiled(judge: Judge, names: Sequence[str], progress: Progress = silent
             break
         low = min(lows, key=lambda each: each.snr_db)
         if id(low.trial) not in known:
-            left = [name for name in sizes if name not in kept]
+            left = {name: [name] for name in sizes if name not in kept}
             known[id(low.trial)] = effects(rounded, left, low.trial, progress=progress)
         found = {name: rows for name, rows in known[id(low.trial)].items() if name not in kept}
         chosen = _chosen(low, found, sizes, most - sum(sizes[name] for name in kept))

@@ -55,7 +55,7 @@ def advice(judge: Judge, found: Session, names: Sequence[str], progress: Progres
 
 
 def _worst(judge: Judge, low: Low, names: Sequence[str], progress: Progress) -> str:
-    found = effects(judge.rounded, names, low.trial, progress=progress, seconds=SECONDS)
+    found = effects(judge.rounded, {name: [name] for name in names}, low.trial, progress=progress, seconds=SECONDS)
     alone = {name: rows[low.at].snr_db for name, rows in found.items()}
     known = {name: snr for name, snr in alone.items() if snr is not None}
     return min(known, key=lambda name: known[name]) if known else ""

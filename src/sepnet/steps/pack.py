@@ -21,7 +21,7 @@ from sepnet.core.examples import Arrays
 from sepnet.core.header import InputSpec
 from sepnet.core.layer_bits import KEPT, chosen_bits
 from sepnet.core.output_row import OutputRow
-from sepnet.core.pack_options import MAX_DIVERGENCE, PackOptions
+from sepnet.core.pack_options import EFFECT_SECONDS, MAX_DIVERGENCE, PATIENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import described
@@ -33,12 +33,13 @@ from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
 from sepnet.quantizing.calibration import Calibration, tensors_of
 from sepnet.quantizing.judging import Judge
-from sepnet.quantizing.layer_effects import Rounded
+from sepnet.quantizing.layer_effects import Rounded, effects
+from sepnet.quantizing.layers import find_layers
 from sepnet.quantizing.linear import code_kept, code_other, code_weight
 from sepnet.quantizing.spoiled import LEAST, find_spoiled
 from sepnet.quantizing.verdict import advice, refuse_changed, refuse_ruined
 from sepnet.runtimes.session import Session
-from sepnet.runtimes.side_by_side import SideBySide, Trial, compared, first_trial
+from sepnet.runtimes.side_by_side import SideBySide, Trial, compared, first_trial, random_trials
 
 __all__ = ["pack_onnx"]
 
@@ -87,7 +88,8 @@ def pack_onnx(
         def write(coded: Sequence[CodedTensor]) -> PackedModel:
             return _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
 
-        return _judged(_Job(path, source, options, chosen), coded, write, progress)
+        job = _Job(path, source, options, chosen)
+        return _with_effects(job, _judged(job, coded, write, progress), progress)
     if not source.takes_images:
         raise NetworkError(
             f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
@@ -118,7 +120,8 @@ def pack_onnx(
     agreement = work.measure(tensors_of(found))
     refuse_changed(agreement, options)
     job = _Job(path, source, options, chosen)
-    return dataclasses.replace(_done(job, packed, job.trials()), agreement=agreement)
+    report = _with_effects(job, _done(job, packed, job.trials), progress)
+    return dataclasses.replace(report, agreement=agreement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +138,7 @@ class _Job:
         """The float network."""
         return Session(self.path)
 
+    @functools.cached_property
     def trials(self) -> tuple[list[Trial], str]:
         """Random inputs with all that the graph looks for; or why there are none."""
         asked = {name: values[0] for name, values in integers_of(self.source.graph.data).items()}
@@ -148,8 +152,7 @@ def _judged(
     job: _Job, coded: Sequence[CodedTensor], write: Callable[[Sequence[CodedTensor]], PackedModel], progress: Progress
 ) -> PackReport:
     """Pack; what 8 bits spoil is kept in 16, and what is ruined is refused."""
-    source = job.source
-    trials = job.trials()
+    source, trials = job.source, job.trials
     report = _done(job, write(coded), trials)
     loud = listens(source.graph.data, {name: array.shape for name, array in source.state.items()})
     if not trials[0] or not (loud or any((row.snr_db or LEAST) < LEAST for row in report.outputs)):
@@ -213,6 +216,25 @@ def _pack(
         classes = () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes
     about = PackInput(Path(path).name, source.params, wanted, classes, {"sepnet": version("sepnet"), **made})
     return pack(about, source.graph, source.state, [*coded, *rest], code=code, codecs=codecs)
+
+
+def _with_effects(job: _Job, report: PackReport, progress: Progress) -> PackReport:
+    """The report with what each layer's rounding does alone, if that was asked for or is quick."""
+    asked, source = job.options.effects, job.source
+    if asked is False or not job.trials[0]:
+        return report
+    shapes = {name: array.shape for name, array in source.state.items()}
+    own = {layer.weight: layer.bias for layer in find_layers(source.graph.data, source.weights, shapes)}
+    rounded = Rounded(source, list(coded_tensors(report.packed)))
+    layers = {
+        name: {name, own.get(name, "")} & rounded.coded.keys() for name in rounded.coded if name in source.weights
+    }
+    trial = next(random_trials(job.given, source.inputs, job.trials[0][0], ("normal noise",)), job.trials[0][0])
+    patience = None if asked else PATIENCE
+    found = effects(rounded, layers, trial, progress=progress, seconds=EFFECT_SECONDS, patience=patience)
+    alone = {name: {row.name: row.snr_db for row in rows if row.largest is not None} for name, rows in found.items()}
+    rows = [dataclasses.replace(row, alone=alone.get(row.name, {})) for row in report.rows]
+    return dataclasses.replace(report, rows=tuple(rows))
 
 
 def _done(job: _Job, packed: PackedModel, trials: tuple[Sequence[Trial], str]) -> PackReport:
