@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -70,14 +71,14 @@ class PackedModel(packed_model.PackedModel):
         >>> print(*sepnet.read("zoo/lenet5-mnist.sepnet").inputs)
         input (float32, n x 1 x 28 x 28)
         """
-        from sepnet.packing.ports import ports_of
+        from sepnet.graphs.ports import ports_of
 
         return ports_of(self.graph)[0]
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """Name, shape and type of what the network gives."""
-        from sepnet.packing.ports import ports_of
+        from sepnet.graphs.ports import ports_of
 
         return ports_of(self.graph)[1]
 
@@ -255,7 +256,7 @@ def compress(
     loaded = _dataset(data, data_dir)
     report = inspect_step(model, loaded.input_shape, type(model).__name__)
     plan = load_recipe(recipe)
-    watching = Callbacks(tick=progress, row=on_row)
+    watching = Callbacks(tick=progress, row=on_row, warning=lambda text: warnings.warn(text, stacklevel=2))
     done = step(model, plan, loaded, report, epochs=epochs, seed=seed, observer=watching, best=best, limits=limits)
     return _with_verbs(done.packed, done.rows, done.rewrites)
 

@@ -72,3 +72,9 @@ def test_only_a_log_is_written_over(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="it holds something else"):
             write(path, resume=resume)
     assert path.read_bytes() == b"\x00" * 100_000
+
+
+def test_a_warning_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress, TrainingLog(None, progress) as log:
+        log.warning("the outputs depend on [others]")
+    assert capsys.readouterr().err == "warning: the outputs depend on [others]\n"

@@ -40,6 +40,21 @@ def test_pack_a_network(run: Any, network: Path, tmp_path: Path) -> None:
     assert "does not say how" in run("run", output, "demo/none.png").error
 
 
+def test_verbose_lists_the_passes_and_what_each_changed(run: Any, network: Path, tmp_path: Path) -> None:
+    from sepnet.packing.onnx_source import PASSES
+
+    ran = run("pack", network, "-o", tmp_path / "net.sepnet", "--verbose")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    start = lines.index("passes") + 2
+    listed = lines[start : start + len(PASSES)]
+    assert all(line.startswith(name) for line, (name, _) in zip(listed, PASSES, strict=True))
+    assert listed[0].rstrip().endswith("nothing") and "weights of layers: 2, other tensors: 2" in ran.out
+    assert "simplify" not in run("pack", network, "-o", tmp_path / "net.sepnet").out
+    rows = run("pack", network, "-o", tmp_path / "net.sepnet", "--json").json["passes"]
+    assert [row["name"] for row in rows] == [name for name, _ in PASSES]
+
+
 def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> None:
     given, output, again = (tmp_path / name for name in ("w.safetensors", "w.sepnet", "again.safetensors"))
     codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -269,3 +284,32 @@ def test_coding_anew_makes_no_file_larger(run: Any, network: Path, tmp_path: Pat
 def test_images_without_a_data_set(run: Any, network: Path, tmp_path: Path) -> None:
     ran = run("pack", network, "-o", tmp_path / "net.sepnet", "--images", 10)
     assert ran.code == 2 and "--images goes with --calibrate" in ran.error
+
+
+def test_a_graph_fixed_to_batches_of_four(run: Any, tmp_path: Path) -> None:
+    """Also inside, so that no runtime could run another number at once."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    normal = np.random.default_rng(0).standard_normal
+    arrays = {"w1": normal((8, 1, 3, 3), np.float32), "w2": normal((8, 10), np.float32), "shape": np.int64([4, 8])}
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["a"], ["b"]),
+        helper.make_node("Reshape", ["b", "shape"], ["c"]),
+        helper.make_node("MatMul", ["c", "w2"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(*end) for end in (("x", kind, [4, 1, 28, 28]), ("y", kind, [4, 10]))]
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    path, file = tmp_path / "n.onnx", tmp_path / "n.sepnet"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    packed = run("pack", path, "-o", file)
+    assert packed.code == 0 and "fixed to batches of 4; every command takes any number" in packed.out
+    assert run("pack", path, "-o", file, "--json").json["fixed_batch"] == 4
+    for verb in (
+        ("evaluate", file, "--data", "digits"),
+        ("bench", file, "--seconds", "0.01"),
+        ("export", file, "--to", "onnx", "-o", tmp_path / "out.onnx", "--data", "digits"),
+    ):
+        ran = run(*verb)
+        assert ran.code == 0, ran.err
+    assert "outputs of 4 examples (digits)" in ran.out

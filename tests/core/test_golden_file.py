@@ -12,7 +12,7 @@ import second_reader
 from golden_model import GOLDEN, INPUT, STATEFUL_INPUT, golden_model, stateful_model
 
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.ports import ports_of
+from sepnet.graphs.ports import ports_of
 from sepnet.packing.restore import state_dict
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 

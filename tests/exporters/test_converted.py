@@ -21,7 +21,7 @@ from sepnet.core.exporter import Material, make_exporter
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters import EXPORTERS
 from sepnet.exporters.converted import Convert, Converted, Load
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
 PACKAGES = {"tflite": ("litert_torch", "litert"), "executorch": ("executorch", "executorch")}

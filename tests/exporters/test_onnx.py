@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from sepnet.exporters.onnx.export import Onnx
 from sepnet.exporters.onnx.integer_choice import WeightsChoice
 from sepnet.exporters.onnx.model import OnnxNetwork
 from sepnet.exporters.onnx.weights import Weight, integer_weight
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
+from sepnet.quantizing.activations import Run
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 from sepnet.runtimes.probe import Probe
@@ -85,8 +85,9 @@ def test_hard_networks(name: str, tmp_path: Path) -> None:
     assert sizes["packed"] <= sizes["float"]
     network, ranges = OnnxNetwork.of(model, 18), activation_ranges(model, [batch])
 
-    def noise_of(_: str, run: Callable[[np.ndarray], np.ndarray]) -> float:
-        return float(10 * np.log10(np.square(expected).sum() / np.square(run(batch) - expected).sum()))
+    def noise_of(_: str, run: Run) -> float:
+        (found, *_) = run({network.graph.inputs[0]: batch}).values()
+        return float(10 * np.log10(np.square(expected).sum() / np.square(found - expected).sum()))
 
     kinds, _ = WeightsChoice(network, ranges, False, len(batch), noise_of).choose()
     plain, small = network.encode(False, ranges, kinds)[0], network.encode(True, ranges, kinds)[0]
@@ -182,7 +183,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     for made, material, words in (
         (Onnx("int8"), Material(), "expected --calibrate"),
         (Onnx("float"), Material(calibrate), "leave it out"),
-        (Onnx(method="mse"), Material(), "--method without"),
+        (Onnx(method="mse"), Material(), "--method and nothing to calibrate by"),
     ):
         with pytest.raises(UsageError, match=words):
             made.export(model, path, material)

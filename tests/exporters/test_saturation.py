@@ -27,7 +27,7 @@ from sepnet.exporters.onnx.quantized import Scaled
 from sepnet.exporters.onnx.saturating_run import SaturatingRun
 from sepnet.exporters.onnx.saturation import can_saturate, excess
 from sepnet.exporters.onnx.weights import IntegerWeight
-from sepnet.packing.onnx_graph import Node, attribute
+from sepnet.graphs.onnx_graph import Node, attribute
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.probe import Probe
 from sepnet.runtimes.session import Session
@@ -107,6 +107,10 @@ def noise_images() -> Dataset:
     return Dataset("noise", ("a", "b"), split, split, (0.0,), (1.0,))
 
 
+def first_of(run: SaturatingRun, batch: np.ndarray) -> np.ndarray:
+    return next(iter(run.run({run.graph.inputs[0]: batch}).values()))
+
+
 def written(model: PackedModel, batch: np.ndarray) -> tuple[OnnxNetwork, Written, dict[str, Any]]:
     network, ranges = OnnxNetwork.of(model, 18), activation_ranges(model, [batch])
     return network, network.written(False, ranges), ranges
@@ -179,7 +183,7 @@ def test_the_simulation_is_what_such_a_processor_computes(name: str, tmp_path: P
     batch = np.random.default_rng(1).uniform(-1, 4, (2, CONVOLUTIONS[name]["channels"], 9, 9)).astype(np.float32)
     _, plain, _ = written(model, batch)
     found = Probe(plain.graph.encode()).run(batch)[0]
-    simulated = SaturatingRun(plain.graph, plain.layers).run(batch)
+    simulated = first_of(SaturatingRun(plain.graph, plain.layers), batch)
     assert np.mean(found != simulated) < 0.01  # numbers in the middle between two steps
     assert can_saturate(plain.layers[0]) == (name != "depthwise")
 
@@ -189,10 +193,10 @@ def test_parts_of_a_network_pass_on_what_later_ones_read(tmp_path: Path) -> None
     batch = np.random.default_rng(1).uniform(0, 1, (4, 1, 9, 9)).astype(np.float32)
     _, plain, _ = written(model, batch)
     exact = Probe(plain.graph.encode(), optimized=False).run(batch)[0]
-    np.testing.assert_array_equal(SaturatingRun(plain.graph, ()).run(batch), exact)
+    np.testing.assert_array_equal(first_of(SaturatingRun(plain.graph, ()), batch), exact)
     run = SaturatingRun(plain.graph, plain.layers)
-    first = run.run(batch)
-    np.testing.assert_array_equal(run.run(batch), first)
+    first = first_of(run, batch)
+    np.testing.assert_array_equal(first_of(run, batch), first)
     assert not np.array_equal(first, exact)
     assert set(run.lost) == {"w", "u"} == {layer.weight for layer in plain.layers if can_saturate(layer)}
 
@@ -238,8 +242,8 @@ def test_the_choice_does_not_hang_on_the_processor(tmp_path: Path, monkeypatch: 
             super().__init__(model, *arguments, optimized=optimized, **options)
             self._sign = -1 if optimized else 1
 
-        def run(self, batch: np.ndarray) -> list[np.ndarray]:
-            return [self._sign * value for value in super().run(batch)]
+        def answers(self, feed: Any) -> dict[str, np.ndarray]:
+            return {name: self._sign * value for name, value in super().answers(feed).items()}
 
     class OtherSession(Session):
         def run(self, *given: Any) -> dict[str, Any]:

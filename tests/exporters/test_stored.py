@@ -11,8 +11,8 @@ import pytest
 
 from sepnet.exporters.onnx.builder import Builder
 from sepnet.exporters.onnx.stored import Codes, Halves, Stored, _ways, write
-from sepnet.packing.onnx_graph import OnnxGraph
-from sepnet.packing.wire import ELEMENT_TYPES, field, number_field
+from sepnet.graphs.onnx_graph import OnnxGraph
+from sepnet.graphs.wire import ELEMENT_TYPES, field, number_field
 
 random = np.random.default_rng(0)
 SHAPES = [(64, 8, 3, 3), (100,), (7, 13), (5, 5, 3, 3), (3,)]

@@ -19,7 +19,7 @@ from sepnet.core.limits import Limits
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import MAGIC, PackedModel
 from sepnet.core.recipe import load_recipe
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.onnx_source import read_onnx
 from sepnet.packing.restore import onnx_model, state_dict
 from sepnet.packing.salvage import readable

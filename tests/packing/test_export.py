@@ -12,9 +12,9 @@ from torch import nn
 from sepnet.core.coded_tensor import CodedTensor, float_codes
 from sepnet.core.errors import NetworkError, RecipeError, SepnetError, WeightsError
 from sepnet.core.header import InputSpec
+from sepnet.graphs.wire import names_used
 from sepnet.packing.export import export_graph
 from sepnet.packing.pack import PackInput, encode_tensor, pack
-from sepnet.packing.wire import names_used
 
 
 def test_norms_are_folded_where_nothing_else_looks() -> None:

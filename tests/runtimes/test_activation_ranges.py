@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sepnet.core.errors import DataError, NetworkError, UnknownNameError
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.restore import onnx_model
 from sepnet.runtimes.activation_ranges import METHODS, Histogram, activation_ranges
 from sepnet.runtimes.probe import Probe

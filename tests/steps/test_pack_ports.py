@@ -14,7 +14,9 @@ from sepnet.core.exporter import Material
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, fitted
+from sepnet.exporters.executorch import ExecuTorch
 from sepnet.exporters.onnx.export import Onnx
+from sepnet.exporters.tflite import Tflite
 from sepnet.runtimes.session import Session
 from sepnet.steps.pack import pack_onnx
 
@@ -187,6 +189,61 @@ def test_a_graph_fixed_to_one_example_runs_several(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["y"][3:4], model.run({"x": x[3:4], "by": np.float32(2)})["y"])
     with pytest.raises(DataError, match=r"shape \[5, 3\] for x; expected \['n', 4\]"):
         model.run({"x": normal(5, 3), "by": np.float32(2)})
+
+
+def in_fours(folder: Path) -> tuple[Path, Any]:
+    """A classifier of digits fixed to batches of four, also inside, and what it gives for eleven."""
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], strides=[2, 2]),
+        node("GlobalAveragePool", ["a"], ["b"]),
+        node("Reshape", ["b", "shape"], ["c"]),
+        node("MatMul", ["c", "w2"], ["y"]),
+    ]
+    ends: tuple[Ends, Ends] = {"x": (kinds.FLOAT, [4, 1, 28, 28])}, {"y": (kinds.FLOAT, [4, 10])}
+    weights = {"w1": normal(8, 1, 3, 3), "w2": normal(8, 10), "shape": np.int64([4, 8])}
+    return save(folder / "n.onnx", nodes, *ends, weights), normal(11, 1, 28, 28)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_a_graph_fixed_to_four_examples_runs_any_number(tmp_path: Path, runtime: str) -> None:
+    path, x = in_fours(tmp_path)
+    wanted = np.concatenate(
+        [Session(path).run({"x": np.resize(x[at : at + 4], (4, 1, 28, 28))})["y"] for at in (0, 4, 8)]
+    )
+    engine = sepnet.pack(path).runtime(runtime)
+    for count in (1, 4, 8, 11):
+        assert near(engine.run(x[:count]), wanted[:count])
+    with pytest.raises(DataError, match=r"shape \[0, 1, 28, 28\]"):
+        engine.run(x[:0])
+
+
+def test_outputs_that_are_not_of_as_many_examples(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("ReduceSum", ["a"], ["y"], keepdims=0)]
+    ends: tuple[Ends, Ends] = {"x": (kinds.FLOAT, [4, 4])}, {"y": (kinds.FLOAT, [])}
+    done = pack_onnx(save(tmp_path / "n.onnx", nodes, *ends, {"w": normal(4, 3)}))
+    model = sepnet.pack(tmp_path / "n.onnx")
+    assert done.fixed == 0 and done.outputs[0].snr_db is not None and done.outputs[0].snr_db > 20
+    report = model.export(tmp_path / "out.onnx", "onnx")
+    assert report.check is not None and report.check.examples == 4 and model.run(normal(4, 4)).shape == ()
+    with pytest.raises(DataError, match=r"fixed to 4 examples, and its output y of shape \[\] is not of 4"):
+        model.run(normal(5, 4))
+
+
+@pytest.mark.parametrize("exporter", [Tflite, ExecuTorch])
+def test_converters_refuse_several_inputs_or_outputs_in_one_line(tmp_path: Path, exporter: Any) -> None:
+    model = sepnet.pack(translator(tmp_path))
+    words = r"takes networks of one input of float32 and one output, and this one takes prefix:0 .* and gives state out .*; expected --to onnx"
+    with pytest.raises(UsageError, match=words):
+        exporter().export(model, tmp_path / "out", Material())
+    nodes = [node("MatMul", ["x", "w"], ["y"]), node("ArgMax", ["y"], ["best"], axis=1, keepdims=0)]
+    ends: tuple[Ends, Ends] = (
+        {"x": (kinds.FLOAT, ["n", 4])},
+        {"y": (kinds.FLOAT, ["n", 3]), "best": (kinds.INT64, ["n"])},
+    )
+    model = sepnet.pack(save(tmp_path / "n.onnx", nodes, *ends, {"w": normal(4, 3)}))
+    with pytest.raises(UsageError, match="takes networks of one input of float32 and one output"):
+        exporter().export(model, tmp_path / "out", Material())
+    assert not (tmp_path / "out").exists()
 
 
 def test_examples_that_cannot_be_put_together_again(tmp_path: Path) -> None:

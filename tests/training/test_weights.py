@@ -116,6 +116,11 @@ def test_check_finite_counts() -> None:
         check_finite({"a": torch.ones(3), "b": torch.tensor([1.0, -torch.inf])}, "here")
 
 
+def test_weights_that_were_never_loaded() -> None:
+    with pytest.raises(WeightsError, match="here: b is on the meta device, which holds no numbers"):
+        check_finite({"a": torch.ones(3), "b": torch.ones(2, device="meta")}, "here")
+
+
 def test_tied_and_strided_tensors_are_written_under_each_name(tmp_path: Path) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:

@@ -107,6 +107,10 @@ class TrainingLog(Observer):
         """How far the work is."""
         self._progress.tick(tick)
 
+    def warning(self, text: str) -> None:
+        """Before the work."""
+        self._progress.line(f"warning: {text}")
+
     def setup(self, setup: TrainSetup) -> None:
         """Before a stage, if it is computed otherwise than the one before; the lines of its epochs say so, too."""
         if setup != self._setup:

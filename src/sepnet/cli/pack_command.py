@@ -102,6 +102,12 @@ def pack(
     limit: Limit = None,
     data_dir: DataDir = None,
     seed: Seed = 0,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Also list the passes from the file's graph to the packed one, and what each changed."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Pack a trained network without training it; needs neither torch nor the network's class."""
@@ -144,7 +150,7 @@ def pack(
             progress=progress.tick,
         )
     done.packed.write(output, wrapping, limits=limits)
-    terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output)
+    terminal.print_json(pack_json(done, output)) if as_json else print_pack(done, file, output, verbose=verbose)
     note_limits(output, limits)
 
 

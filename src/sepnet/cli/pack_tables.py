@@ -13,8 +13,13 @@ from sepnet.core.pack_report import PackReport, PackRow
 __all__ = ["pack_json", "print_pack"]
 
 
-def print_pack(report: PackReport, file: Path, output: Path) -> None:
-    """A row a tensor, then what the file takes and what it loses."""
+def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -> None:
+    """A row a tensor, then what the file takes and what it loses; first the passes that its graph went through, if `verbose`."""
+    if verbose and report.passes:
+        steps = table("passes", ["pass", "what it changed"], [], prose=["what it changed"])
+        for each in report.passes:
+            steps.add_row(each.name, each.changed or "nothing")
+        console().print(steps)
     numbers = ["bytes before", "after", "bits a number", "relative error"]
     measured = any(row.alone for row in report.rows)
     rows = table(plain(str(file)), ["tensor", "shape", "scheme"], [*numbers, *["rounded alone"] * measured])
@@ -26,6 +31,8 @@ def print_pack(report: PackReport, file: Path, output: Path) -> None:
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.fixed:
+        note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
@@ -46,6 +53,10 @@ def _alone(row: PackRow) -> str:
     if not row.alone:
         return "-"
     return "exact" if row.alone_db is None else f"{row.alone_db:.1f} dB"
+
+
+def _examples(fixed: int) -> str:
+    return "one example" if fixed == 1 else f"batches of {fixed}"
 
 
 def _compared(size: int, before: int) -> str:
@@ -78,6 +89,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "not_compared": report.reason,
         "kept": [dataclasses.asdict(kept) for kept in report.kept],
         "advice": report.advice,
+        "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

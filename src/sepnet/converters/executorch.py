@@ -12,6 +12,7 @@ from sepnet.converters.program import Program, require_converter, trace
 from sepnet.converters.quiet import quiet
 from sepnet.core.errors import NetworkError, brief
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.parts import batch_in_parts
 
 __all__ = ["PteFile", "convert", "require"]
 
@@ -81,12 +82,15 @@ class PteFile:
             raise NetworkError(f"ExecuTorch refuses the file: {brief(error)}") from error
 
     def run(self, batch: Floats) -> Floats:
-        """Outputs of any number of examples that is a multiple of `size`.  `NetworkError` when no kernel takes an operator."""
-        parts = torch.split(torch.from_numpy(np.ascontiguousarray(batch, np.float32)), self._size)
+        """Outputs of any number of examples.  `NetworkError` when no kernel takes an operator."""
         try:
-            return np.concatenate([self._method.execute((part,))[0].numpy() for part in parts])
+            return batch_in_parts(self._once, np.ascontiguousarray(batch, np.float32), self._size)
         except RuntimeError as error:
             reason = brief(error)
             raise NetworkError(
                 f"ExecuTorch cannot run the file on input of shape {[*batch.shape]}: {reason}"
             ) from error
+
+    def _once(self, batch: Floats) -> Floats:
+        found: Floats = self._method.execute((torch.from_numpy(batch),))[0].numpy()
+        return found

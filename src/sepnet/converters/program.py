@@ -11,7 +11,7 @@ import torch
 from sepnet.converters.quiet import quiet
 from sepnet.core.errors import MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.torch_graph import TorchGraph, check_operators
 
 __all__ = ["Program", "require_converter", "trace"]

@@ -21,6 +21,9 @@ class Observer:
     def tick(self, tick: Tick) -> None:
         """How far the work is."""
 
+    def warning(self, text: str) -> None:
+        """One line about the network that its user should know."""
+
     def choice(self, tried: Tried) -> None:
         """The values of an open option were tried."""
 
@@ -39,6 +42,7 @@ class Observer:
 
 class _Functions(TypedDict, total=False):
     tick: Callable[[Tick], None]
+    warning: Callable[[str], None]
     choice: Callable[[Tried], None]
     setup: Callable[[TrainSetup], None]
     epoch: Callable[[EpochLog], None]

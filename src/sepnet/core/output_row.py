@@ -19,8 +19,8 @@ class OutputRow:
 
     Attributes:
         name: of the output.
-        snr_db: signal to noise, 10 log10(variance of the first / mean squared difference); None where they are equal, or
-            are no floats.
+        snr_db: signal to noise, 10 log10(variance of the first / mean squared difference), where the first is one number
+            over and over its square in place of the variance; None where they are equal, or are no floats.
         difference, largest: the largest difference, and the largest number of the first, in magnitude; None where there are
             no finite floats.
         changed: of integers and booleans, the share that differs; else None.
@@ -40,6 +40,8 @@ def output_row(name: str, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> 
 
     >>> output_row("y", np.float32([0.0, 2.0]), np.float32([0.0, 2.1])).snr_db.__round__(2)
     23.01
+    >>> output_row("loss", np.float32(2.0), np.float32(2.1)).snr_db.__round__(2)
+    26.02
     >>> output_row("n", np.array([1, 2]), np.array([1, 3])).changed
     0.5
     """
@@ -52,6 +54,6 @@ def output_row(name: str, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> 
     if not exact.size:
         return OutputRow(name)
     lost = np.nan_to_num(found[finite].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0) - exact
-    noise, signal = float(np.mean(lost**2)), float(np.var(exact))
+    noise, signal = float(np.mean(lost**2)), float(np.var(exact)) or float(np.mean(exact**2))
     decibels = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
     return OutputRow(name, decibels, float(np.abs(lost).max()), float(np.abs(exact).max()))

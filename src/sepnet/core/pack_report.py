@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "Kept", "PackReport", "PackRow", "relative_error"]
+__all__ = ["Agreement", "Kept", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,19 @@ class Kept:
     snr_db: float
 
 
+@dataclass(frozen=True)
+class PassRow:
+    """One pass from the graph of the file that came to that of the packed file.
+
+    Attributes:
+        name: of the pass.
+        changed: what it changed, in words; "" for nothing.
+    """
+
+    name: str
+    changed: str
+
+
 def relative_error(given: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     """Root mean square of the difference over the root mean square of what was given.
 
@@ -88,6 +101,8 @@ class PackReport:
         reason: why outputs were not compared, "" if all were.
         kept: tensors that were kept in 16 bits because fewer spoil an output.
         advice: what could be done about an output that is not near, "" if nothing need be.
+        passes: what was done to the graph, in order; () of a file that brings none.
+        fixed: examples that the graph is fixed to, 0 when that is free.
     """
 
     packed: PackedModel
@@ -101,3 +116,5 @@ class PackReport:
     reason: str = ""
     kept: tuple[Kept, ...] = ()
     advice: str = ""
+    passes: tuple[PassRow, ...] = ()
+    fixed: int = 0

@@ -13,7 +13,7 @@ from sepnet.core.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["NUMBERS", "Port", "described", "fitted"]
+__all__ = ["NUMBERS", "Port", "described", "fitted", "fixed_batch"]
 
 NUMBERS = (
     "float16",
@@ -64,9 +64,10 @@ class Port:
         return self.type.startswith("float")
 
     @property
-    def of_one_example(self) -> bool:
-        """Whether its first side is fixed to 1."""
-        return bool(self.shape) and self.shape is not None and self.shape[0] == 1
+    def fixed(self) -> int:
+        """The first side where that is a number, else 0: so many examples it holds, if it holds examples."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) else 0
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether an array of that shape can be given for it."""
@@ -74,6 +75,18 @@ class Port:
             len(shape) == len(self.shape)
             and all(side == own for side, own in zip(shape, self.shape, strict=True) if isinstance(own, int))
         )
+
+
+def fixed_batch(inputs: Sequence[Port], outputs: Sequence[Port]) -> int:
+    """Examples that a network is fixed to: the first side of its inputs, scalars left out, if no output has another; else 0.
+
+    >>> x, y, loss = Port("x", (4, 80), "float32"), Port("y", (4, 2), "float32"), Port("loss", (), "float32")
+    >>> fixed_batch([x], [y]), fixed_batch([x], [y, loss])
+    (4, 0)
+    """
+    sizes = {port.fixed for port in inputs if port.shape != ()}
+    (size,) = sizes if len(sizes) == 1 else (0,)
+    return size if all(port.shape != () and port.fixed in (0, size) for port in outputs) else 0
 
 
 def described(ports: Sequence[Port]) -> str:

@@ -13,7 +13,7 @@ from sepnet.core.spec import describe
 from sepnet.counting.onnx_shapes import infer_shapes
 from sepnet.networks.onnx_proto import load_proto
 
-__all__ = ["OnnxGraph", "read_graph"]
+__all__ = ["SizedGraph", "read_graph"]
 
 Shape = tuple[int, ...]
 SMALL = 1024
@@ -21,7 +21,7 @@ SMALL = 1024
 
 
 @dataclass
-class OnnxGraph:
+class SizedGraph:
     """A graph with its sizes.
 
     Attributes:
@@ -45,7 +45,7 @@ class OnnxGraph:
     batch: int = 1
 
 
-def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = None) -> OnnxGraph:
+def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = None) -> SizedGraph:
     """Read a file and work out the sizes of its values.
 
     The first side of every input is the batch: 1, or what the file fixes it to.  Weights in other files are not read.
@@ -69,7 +69,7 @@ def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = No
         proto = infer_shapes(proto)
     except Exception as problem:
         raise NetworkError(f"the sizes of {path} do not fit: {describe(problem)}") from problem
-    graph = OnnxGraph(
+    graph = SizedGraph(
         list(proto.graph.node),
         [v.name for v in inputs],
         [v.name for v in proto.graph.output],
@@ -143,7 +143,7 @@ def _numbers(dims: Sequence[int]) -> int:
     return total
 
 
-def _note(graph: OnnxGraph, value: Any, onnx: Any) -> None:
+def _note(graph: SizedGraph, value: Any, onnx: Any) -> None:
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return
@@ -153,7 +153,7 @@ def _note(graph: OnnxGraph, value: Any, onnx: Any) -> None:
     _note_type(graph, value.name, kind.elem_type, onnx)
 
 
-def _note_type(graph: OnnxGraph, name: str, kind: int, onnx: Any) -> None:
+def _note_type(graph: SizedGraph, name: str, kind: int, onnx: Any) -> None:
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
     if kind and kind not in floats:
         graph.element_bytes[name] = onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sepnet.counting.onnx_file import OnnxGraph
+from sepnet.counting.onnx_file import SizedGraph
 from sepnet.graphs.nodes import inner_graphs
 
 __all__ = ["bytes_of", "names_inside", "peak_bytes"]
@@ -14,7 +14,7 @@ __all__ = ["bytes_of", "names_inside", "peak_bytes"]
 VIEWS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"])
 
 
-def peak_bytes(graph: OnnxGraph) -> int | None:
+def peak_bytes(graph: SizedGraph) -> int | None:
     """Most bytes alive at once when the nodes run in order, floats at 4 bytes; None if a size is not known.
 
     A value lives from the node that makes it to the last that reads it; inputs and outputs of the network to the end;
@@ -46,7 +46,7 @@ def peak_bytes(graph: OnnxGraph) -> int | None:
     return peak // graph.batch
 
 
-def bytes_of(graph: OnnxGraph, name: str) -> int:
+def bytes_of(graph: SizedGraph, name: str) -> int:
     return math.prod(graph.shapes[name]) * graph.element_bytes.get(name, 4) if name in graph.shapes else 0
 
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sepnet.core.network import Kind, LayerReport
-from sepnet.counting.onnx_file import OnnxGraph, Shape
+from sepnet.counting.onnx_file import Shape, SizedGraph
 from sepnet.counting.onnx_memory import bytes_of, names_inside
+from sepnet.graphs.layers import CONVS, MATRICES, RECURRENT, factors
 from sepnet.graphs.nodes import settings
 
 __all__ = ["count"]
 
-CONVS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 QUANTIZED = {"QLinearConv": (3, 8), "ConvInteger": (1,), "QLinearMatMul": (3,), "MatMulInteger": (1,)}
 """What these have in other places are scales and zero points."""
-MATRICES = {"MatMul": (0, 1), "Gemm": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
-RECURRENT = ("LSTM", "GRU", "RNN")
 _NORMS = """
 BatchNormalization InstanceNormalization LayerNormalization GroupNormalization RMSNormalization
 SimplifiedLayerNormalization
@@ -54,14 +52,14 @@ class _Row:
     named: bool = False
 
 
-def count(graph: OnnxGraph) -> tuple[tuple[LayerReport, ...], int]:
+def count(graph: SizedGraph) -> tuple[tuple[LayerReport, ...], int]:
     """The layers of a graph in the order in which they run, and the macs between activations, for one example."""
     counting = _Counting(graph)
     return tuple(counting.run()), counting.activation_macs
 
 
 class _Counting:
-    def __init__(self, graph: OnnxGraph) -> None:
+    def __init__(self, graph: SizedGraph) -> None:
         self.graph = graph
         self.weights: dict[str, tuple[str, ...]] = {name: (name,) for name in graph.weights}
         self.weights.update(dict.fromkeys(graph.folded, ()))
@@ -94,12 +92,7 @@ class _Counting:
         """Whether a layer runs on a constant, as a cell does on the zeros that it starts from."""
         if node.op_type not in (*CONVS, *MATRICES):
             return False
-        return {bool(self.weights[name]) for name in self._factors(node)} == {True, False}
-
-    def _factors(self, node: Any) -> list[str]:
-        """What a product multiplies."""
-        places = (0, CONVS[node.op_type]) if node.op_type in CONVS else MATRICES.get(node.op_type, ())
-        return [node.input[at] for at in places if at < len(node.input)]
+        return {bool(self.weights[name]) for name in factors(node.op_type, node.input)} == {True, False}
 
     def _data(self, node: Any) -> list[str]:
         """The inputs of a node on weights alone that are weights themselves, not scales, zero points or sizes."""
@@ -149,8 +142,8 @@ class _Counting:
 
     def _main(self, node: Any, weights: list[str]) -> str | None:
         """The weight that gives the layer its shape; integers count where the operator is one for integers."""
-        factors = self._factors(node)[1 if node.op_type in CONVS else 0 :]
-        known = [name for name in factors if name in self.weights and self._shape(name)]
+        names = factors(node.op_type, node.input)[1 if node.op_type in CONVS else 0 :]
+        known = [name for name in names if name in self.weights and self._shape(name)]
         if known:  # a constant only where there is nothing else
             return str(next((name for name in known if self.weights[name]), known[0]))
         return weights[0] if weights and node.op_type not in (*CONVS, *MATRICES) else None

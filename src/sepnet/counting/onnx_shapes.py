@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.errors import FormatError
+from sepnet.graphs.constants import EVALUATED, evaluate
 from sepnet.graphs.nodes import settings
+from sepnet.graphs.onnx_graph import Node
 
 __all__ = ["infer_shapes"]
 
 Values = dict[str, npt.NDArray[Any]]
-_ARITHMETIC = """
-Abs Add Cast Ceil Concat Constant ConstantOfShape Div Equal Expand Floor Gather Identity Max Min Mod Mul Neg
-ReduceMax ReduceMin ReduceProd ReduceSum Range Reshape Shape Size Slice Split Sqrt Squeeze Sub Tile Transpose
-Unsqueeze Where
-"""
-ARITHMETIC = frozenset(_ARITHMETIC.split())
-"""What exporters compute sizes with."""
 LARGEST = 1024
 """Numbers in a value that sizes are worked out from."""
 ROUNDS = 64
@@ -62,37 +58,32 @@ def _evaluate(proto: Any) -> Values:
     outputs = {value.name for value in proto.graph.output}
     found: Values = {}
     for node in proto.graph.node:
-        if node.op_type == "Constant" and node.attribute:
-            number = onnx.helper.get_attribute_value(node.attribute[0])
-            if node.attribute[0].name == "value":
-                values[node.output[0]] = onnx.numpy_helper.to_array(number)
-            elif node.attribute[0].name.startswith("value_int"):
-                values[node.output[0]] = np.asarray(number, np.int64)
-        if node.op_type not in ARITHMETIC or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+        if node.op_type not in EVALUATED or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
             continue
-        value = _value(node, values, shapes, proto.opset_import)
-        if value is not None and value.size <= LARGEST and node.output[0] not in outputs:
-            values[node.output[0]] = found[node.output[0]] = value
+        value, name = _value(node, values, shapes), node.output[0]
+        if value is None:
+            continue
+        if node.op_type == "Constant":
+            values[name] = value
+        elif value.size <= LARGEST and name not in outputs:
+            values[name] = found[name] = value
     return found
 
 
-def _value(node: Any, values: Values, shapes: dict[str, list[int]], opsets: Any) -> npt.NDArray[Any] | None:
+def _value(node: Any, values: Values, shapes: dict[str, list[int]]) -> npt.NDArray[Any] | None:
     if node.op_type == "Shape" and node.input[0] in shapes:
         part = settings(node)
         return np.asarray(shapes[node.input[0]][part.get("start", 0) : part.get("end")], np.int64)
     names = [name for name in node.input if name]
-    if node.op_type == "Constant" or not names or not all(name in values for name in names):
+    if (
+        node.op_type not in EVALUATED
+        or not (names or node.op_type == "Constant")
+        or not all(name in values for name in names)
+    ):
         return None
     if any(values[name].dtype.kind == "f" for name in names):
         return None  # perhaps a part of a weight, which must not become a constant
-    import onnx
-    from onnx.reference import ReferenceEvaluator
-
-    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)]
-    graph = onnx.helper.make_graph([node], "n", inputs, [onnx.helper.make_empty_tensor_value_info(node.output[0])])
     try:
-        model = onnx.helper.make_model(graph, opset_imports=opsets)
-        (value,) = ReferenceEvaluator(model).run(None, {name: values[name] for name in names})
-    except Exception:  # an operator that the reference lacks, or numbers that it does not take
+        return evaluate(Node.decode(node.SerializeToString()), [values.get(name) for name in node.input])
+    except FormatError:  # numbers that the operator does not take
         return None
-    return np.asarray(value)

@@ -22,12 +22,12 @@ from sepnet.core.header import InputSpec
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick
 from sepnet.exporters.comparison import compare
+from sepnet.graphs.ports import one_float_input
 from sepnet.integer.extremes import following, layers_to_follow
 from sepnet.integer.lower import lower
 from sepnet.integer.model import Conv, IntegerModel
 from sepnet.integer.reference import quantize, run, run_floats
 from sepnet.integer.trace import trace
-from sepnet.packing.ports import one_float_input
 from sepnet.quantizing.activations import ActivationCalibration, Run
 from sepnet.runtimes.activation_ranges import Method, Range
 from sepnet.runtimes.onnxruntime import OnnxRuntime

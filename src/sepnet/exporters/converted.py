@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -16,8 +16,9 @@ from sepnet.core.examples import Feed
 from sepnet.core.exporter import Exporter, ExportReport, ExportRow, Material, MethodRow
 from sepnet.core.files import write_bytes
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import Port, described
 from sepnet.exporters.comparison import compare
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
@@ -58,6 +59,13 @@ class Converted(Exporter, frozen=True):
         """The ledger."""
         return (ExportRow("file", (), "int8" if self.form == "int8" else "float32", len(data)),)
 
+    def _check_ends(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "float32":
+            raise UsageError(
+                f"--to {self.name} takes networks of one input of float32 and one output, and this one takes {described(inputs)} and gives "
+                f"{described(outputs)}; expected --to onnx"
+            )
+
     def export(self, model: PackedModel, path: Path, material: Material) -> ExportReport:
         """Raises `UsageError` for examples that the form needs and has not, or has and cannot use."""
         if self.form == "int8" and material.calibrate is None:
@@ -69,6 +77,7 @@ class Converted(Exporter, frozen=True):
                 f"--to {self.name} quantizes activations in --form int8 alone; found --calibrate, add --form int8 or leave it out"
             )
         reference = OnnxRuntime(model)  # it refuses graphs that break the rules of ONNX
+        self._check_ends(reference.inputs, reference.outputs)
         try:
             convert, load = self.tools(model)
         except ImportError as error:

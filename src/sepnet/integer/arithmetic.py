@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.drafts import Function, Linear, Product, Sum
 from sepnet.integer.functions import clamp_of, function_of
 from sepnet.integer.geometry import same_pads
 from sepnet.integer.graph_values import Array, GraphValues, Ref
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["binary", "conv", "gemm", "norm", "unary"]
 

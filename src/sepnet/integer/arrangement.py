@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.drafts import Mean
 from sepnet.integer.geometry import window_pads
 from sepnet.integer.graph_values import Array, GraphValues, Ref
 from sepnet.integer.model import Concat, Gather, MaxPool, Pad, Slice
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["concat", "gather", "over_map", "pad", "pool", "split", "strided", "view"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.packing.onnx_graph import Node
+from sepnet.graphs.onnx_graph import Node
 
 __all__ = ["clamp_of", "function_of"]
 

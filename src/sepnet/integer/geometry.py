@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sepnet.graphs.onnx_graph import Node
 from sepnet.graphs.windows import around
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["same_pads", "window_pads"]
 
@@ -26,7 +26,7 @@ def window_pads(
 ) -> tuple[Pads, tuple[int, int]]:
     """Pads of a pooling, grown to whole windows where its size is rounded up, and the size of its output.
 
-    >>> from sepnet.packing.onnx_graph import attribute
+    >>> from sepnet.graphs.onnx_graph import attribute
     >>> window_pads(Node("MaxPool", ("x",), ("y",), (attribute("ceil_mode", 1),)), (6, 6), (3, 3), (2, 2))
     ((0, 0, 1, 1), (3, 3))
     """

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.integer.drafts import Draft
 from sepnet.integer.weights import integers_of, quantized
-from sepnet.packing.onnx_graph import Node, OnnxGraph
 from sepnet.packing.restore import coded_tensors, state_dict
 
 __all__ = ["Array", "GraphValues", "Ref", "Shape"]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.graphs.onnx_graph import Node, attribute
 from sepnet.integer.drafts import Response
 from sepnet.integer.graph_values import Array, GraphValues
-from sepnet.packing.onnx_graph import Node, attribute
 
 __all__ = ["FINEST_FACTOR", "collapse", "factors", "response"]
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.constants import EVALUATED, evaluate
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer import arithmetic, arrangement, response
-from sepnet.integer.constants import CONSTANTS, fold
 from sepnet.integer.drafts import Trace
 from sepnet.integer.graph_values import GraphValues, Ref
-from sepnet.packing.onnx_graph import Node
 
 __all__ = ["trace"]
 
@@ -51,8 +51,10 @@ def _visit(values: GraphValues, node: Node) -> None:
     if node.op == "Shape" and refs:
         sides = (1, *refs[0].sides)
         values.known[node.outputs[0]] = np.array(sides[node.integer("start") : node.integer("end", 8)], np.int64)
-    elif not refs and node.op in CONSTANTS:
-        values.known[node.outputs[0]] = fold(node, [each for each in given if isinstance(each, np.ndarray)])
+    elif not refs and node.op in EVALUATED:
+        values.known[node.outputs[0]] = evaluate(
+            node, [each if isinstance(each, np.ndarray) else None for each in given]
+        )
     elif not refs or node.op not in _OPERATORS:
         raise values.unsupported(node, "")
     else:

@@ -14,11 +14,16 @@ import torch
 from torch import nn
 
 from sepnet.core.errors import MissingExtraError, NetworkError, brief
-from sepnet.packing.fold import drop_defaults, find_norms, fold, simplify
 from sepnet.packing.graph import ExportedGraph
-from sepnet.packing.lift import call, check_standard, finish, lift_weights
+from sepnet.packing.passes.checks import check_standard
+from sepnet.packing.passes.defaults import drop_defaults
+from sepnet.packing.passes.draft import Draft, Pass, apply, count
+from sepnet.packing.passes.names import call, shorten
+from sepnet.packing.passes.norms import fold_norms
+from sepnet.packing.passes.simplify import simplify
+from sepnet.packing.passes.weights import lift_weights
 
-__all__ = ["export_graph"]
+__all__ = ["export_graph", "plain_graph"]
 
 OPSET = 18
 
@@ -32,20 +37,30 @@ def export_graph(model: nn.Module, input_shape: Sequence[int]) -> ExportedGraph:
         import onnxscript.optimizer  # noqa: F401 (torch's exporter needs it too)
     except ImportError as error:
         raise MissingExtraError("packing a torch network", "onnxscript", "torch") from error
-    still = copy.deepcopy(model).eval().cpu()
-    proto = _export(_Whole(still).eval(), tuple(input_shape))
+    still = copy.deepcopy(model).cpu()
     state = still.state_dict(keep_vars=True)
-    names, tied = set(state), _tied(state)
+    tied = _tied(state)
+    _check_real(state)
+    proto = _export(_Whole(still).eval(), tuple(input_shape))
     call(proto.graph, {f"whole.{name}": tied.get(name, name) for name in state})
-    lift_weights(proto, names)
-    proto = _optimize(proto)
-    check_standard(proto)
-    simplify(proto)
-    norms = tuple(fold(proto, norm) for norm in find_norms(proto, names))
-    simplify(proto)
-    drop_defaults(proto)
-    used = finish(proto, names)
-    return ExportedGraph(proto.SerializeToString(), used, norms, tied)
+    draft = Draft(proto, set(state), keep_ends=False)
+    apply(draft, PASSES)
+    return ExportedGraph(draft.proto.SerializeToString(), draft.used, draft.norms, tied)
+
+
+def plain_graph(model: nn.Module, input_shape: Sequence[int]) -> bytes:
+    """The graph that `export_graph` starts from, as a ModelProto with its weights: every module's outputs are values of it."""
+    data: bytes = _export(_Whole(copy.deepcopy(model)).eval(), tuple(input_shape)).SerializeToString()
+    return data
+
+
+def _check_real(state: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.is_complex():
+            raise NetworkError(
+                f"{name!r} holds numbers of type {str(tensor.dtype).removeprefix('torch.')}, which a graph cannot; expected real ones: "
+                "torch.view_as_real(...) with a last side of 2"
+            )
 
 
 class _Whole(nn.Module):
@@ -109,8 +124,23 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _optimize(proto: Any) -> Any:
+def _optimize(draft: Draft) -> str:
     import onnxscript.optimizer
 
+    before = len(draft.graph.node)
     with _quiet():
-        return onnxscript.optimizer.optimize(proto, onnx_shape_inference=True)
+        draft.proto = onnxscript.optimizer.optimize(draft.proto, onnx_shape_inference=True)
+    return count((before - len(draft.graph.node), "nodes dropped"))
+
+
+PASSES: tuple[Pass, ...] = (
+    ("lift weights", lift_weights),
+    ("optimize", _optimize),
+    ("check operators", check_standard),
+    ("simplify", simplify),
+    ("fold norms", fold_norms),
+    ("simplify", simplify),
+    ("drop defaults", drop_defaults),
+    ("shorten names", shorten),
+)
+"""From the graph that torch exports to that of a packed file, in this order; the numbers of norms are folded when codes are known."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half
-from sepnet.graphs.nodes import settings
+from sepnet.graphs.layers import LayerNode, read_layer
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.packing.graph import ExportedGraph
 
 __all__ = ["HiddenUnits", "arrange", "hidden_units"]
@@ -58,71 +59,61 @@ def hidden_units(graph: ExportedGraph, tensors: Mapping[str, CodedTensor]) -> li
 
     Left out are layers in groups, weights that are used twice, and those that batch normalization is folded into.
     """
-    import onnx
-
-    proto = onnx.ModelProto.FromString(graph.data).graph
-    ways = _Ways(proto)
+    ways = _Ways(OnnxGraph.decode(graph.data))
     normed = {name for norm in graph.norms for name in (norm.weight, norm.bias, f"{norm.name}.bias")}
     once = {name for name in tensors if len(ways.readers.get(name, ())) == 1} - normed - set(graph.tied.values())
     found = []
-    for node in proto.node:
-        bias = node.input[2] if len(node.input) > 2 else ""
-        way = ways.way(node) if _is_layer(node, once) and (not bias or bias in once) else None
-        if way is None or not _is_layer(way[-1], once):
+    for node in ways.graph.nodes:
+        made = _layer(node, once)
+        way = ways.way(node) if made and (not made.bias or made.bias in once) else None
+        read = _layer(way[-1], once) if way else None
+        if made is None or way is None or read is None:
             continue
-        reader = way[-1]
-        units, read = tensors[node.input[1]].shape[0], tensors[reader.input[1]]
-        if read.shape[1] == units or (reader.op_type == "Gemm" and read.shape[1] % units == 0 and not _two(read.scale)):
-            stays = all(between.op_type in _ZERO_STAYS or ways.flattens(between) for between in way[:-1])
-            features = next((ways.features(between) for between in way if between.op_type == "Reshape"), "")
-            found.append(HiddenUnits(node.input[1], bias, reader.input[1], units, stays, features))
+        units, weight = tensors[made.weight].shape[0], tensors[read.weight]
+        if weight.shape[1] == units or (not read.is_conv and weight.shape[1] % units == 0 and not _two(weight.scale)):
+            stays = all(between.op in _ZERO_STAYS or ways.flattens(between) for between in way[:-1])
+            features = next((ways.features(between) for between in way if between.op == "Reshape"), "")
+            found.append(HiddenUnits(made.weight, made.bias, read.weight, units, stays, features))
     return found
 
 
 class _Ways:
     """Who reads what in a graph."""
 
-    def __init__(self, proto: Any) -> None:
-        self.readers: dict[str, list[Any]] = {}
-        for node in proto.node:
-            for name in node.input:
+    def __init__(self, graph: OnnxGraph) -> None:
+        self.graph = graph
+        self.readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
                 self.readers.setdefault(name, []).append(node)
-        self.makers = {name: node for node in proto.node for name in node.output}
-        self.outputs = {value.name for value in proto.output}
+        self.makers = {name: node for node in graph.nodes for name in node.outputs}
 
-    def way(self, node: Any) -> list[Any] | None:
+    def way(self, node: Node) -> list[Node] | None:
         """The activations, poolings and flattenings after `node`, and what reads them; None if not one node alone does."""
-        way: list[Any] = []
-        while not way or way[-1].op_type in _BY_UNIT or self.flattens(way[-1]):
-            if (
-                len(node.output) != 1
-                or node.output[0] in self.outputs
-                or len(self.readers.get(node.output[0], ())) != 1
-            ):
+        way: list[Node] = []
+        while not way or way[-1].op in _BY_UNIT or self.flattens(way[-1]):
+            name = node.outputs[0]
+            if len(node.outputs) != 1 or name in self.graph.outputs or len(self.readers.get(name, ())) != 1:
                 return None
-            name, node = node.output[0], self.readers[node.output[0]][0]
-            if node.input[0] != name:
+            node = self.readers[name][0]
+            if node.inputs[0] != name:
                 return None
             way.append(node)
         return way
 
-    def flattens(self, node: Any) -> bool:
+    def flattens(self, node: Node) -> bool:
         """Whether all but the first dimension become one: Flatten, or Reshape to (size of the batch, anything)."""
-        if node.op_type == "Flatten":
-            return bool(settings(node).get("axis", 1) == 1)
-        shape = self.makers.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is None or shape.op_type != "Concat" or len(shape.input) != 2:
+        if node.op == "Flatten":
+            return node.integer("axis", 1) == 1
+        shape = self.makers.get(node.inputs[1]) if node.op == "Reshape" else None
+        if shape is None or shape.op != "Concat" or len(shape.inputs) != 2:
             return False
-        first = self.makers.get(shape.input[0])
-        return (
-            first is not None
-            and first.op_type == "Shape"
-            and (settings(first).get("start", 0), settings(first).get("end", 0)) == (0, 1)
-        )
+        first = self.makers.get(shape.inputs[0])
+        return first is not None and first.op == "Shape" and (first.integer("start"), first.integer("end")) == (0, 1)
 
-    def features(self, node: Any) -> str:
+    def features(self, node: Node) -> str:
         """The constant in the shape that a flattening Reshape gives."""
-        return str(self.makers[node.input[1]].input[1])
+        return self.makers[node.inputs[1]].inputs[1]
 
 
 def _two(scale: Half | None) -> bool:
@@ -130,15 +121,12 @@ def _two(scale: Half | None) -> bool:
     return scale is not None and scale.bits.ndim > 1
 
 
-def _is_layer(node: Any, weights: set[str]) -> bool:
-    """Whether it is a convolution of one group, or x W^T + b, whose weight is in `weights`, filters first."""
-    if len(node.input) < 2 or node.input[1] not in weights:
-        return False
-    given = settings(node)
-    if node.op_type == "Conv":
-        return bool(given.get("group", 1) == 1)
-    plain = given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0
-    return bool(node.op_type == "Gemm" and plain and not given.get("transA") and given.get("transB"))
+def _layer(node: Node, weights: set[str]) -> LayerNode | None:
+    """A convolution of one group, or x W^T + b, whose weight is in `weights`, filters first."""
+    layer = read_layer(node)
+    if layer is None or layer.op not in ("Conv", "Gemm") or layer.weight not in weights:
+        return None
+    return layer if layer.groups == 1 and layer.plain and layer.filters == 0 else None
 
 
 def arrange(

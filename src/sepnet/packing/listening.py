@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sepnet.graphs.nodes import settings
-from sepnet.packing.fold import graphs
+from sepnet.graphs.nodes import graphs, settings
 
 __all__ = ["integers_of", "listens"]
 

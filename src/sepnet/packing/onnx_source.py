@@ -6,28 +6,41 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
-from sepnet.core.ports import NUMBERS, Port
+from sepnet.core.pack_report import PassRow
+from sepnet.core.ports import Port
 from sepnet.core.spec import describe
+from sepnet.graphs.ports import port_of
 from sepnet.networks.onnx_proto import load_proto
-from sepnet.packing.fold import drop_defaults, find_norms, fold, graphs, reads, simplify
 from sepnet.packing.graph import ExportedGraph
-from sepnet.packing.lift import check_standard, finish, lift_weights
-from sepnet.packing.onnx_constants import constants_to_initializers, float_types
-from sepnet.packing.ports import port_of
+from sepnet.packing.passes.checks import check_ends, check_standard
+from sepnet.packing.passes.constants import lift_constants
+from sepnet.packing.passes.defaults import drop_defaults
+from sepnet.packing.passes.draft import Draft, Pass, State, apply
+from sepnet.packing.passes.names import shorten
+from sepnet.packing.passes.norms import fold_norms, fold_numbers, name_norms
+from sepnet.packing.passes.simplify import simplify
+from sepnet.packing.passes.turn import turn_weights
+from sepnet.packing.passes.weights import lift_weights, take_weights
 
-__all__ = ["OnnxSource", "read_onnx"]
+__all__ = ["PASSES", "OnnxSource", "read_onnx"]
 
-State = dict[str, npt.NDArray[np.float32]]
-FEW = 16
-"""Numbers below which a tensor that no layer owns stays in the graph, exactly: scales of Resize, clipping bounds, ..."""
-WEIGHTED = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,)}
-WEIGHTED |= {"LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2)}
-"""Operators of layers, and which of their inputs are weights."""
-NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+PASSES: tuple[Pass, ...] = (
+    ("check inputs and outputs", check_ends),
+    ("check operators", check_standard),
+    ("lift constants", lift_constants),
+    ("name norms", name_norms),
+    ("simplify", simplify),
+    ("turn weights", turn_weights),
+    ("take weights", take_weights),
+    ("lift weights", lift_weights),
+    ("fold norms", fold_norms),
+    ("simplify", simplify),
+    ("drop defaults", drop_defaults),
+    ("shorten names", shorten),
+    ("fold numbers", fold_numbers),
+)
+"""From the graph of an `.onnx` file to that of a packed file, in this order."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +49,12 @@ class OnnxSource:
 
     Attributes:
         graph: without the weights; what could be folded is folded.
-        state: the weights as the graph computes with them, float32, filters first; of a folded norm the identity.
+        state: the weights as the graph computes with them, float32, filters first.
         weights: names of the tensors that layers multiply with; the rest are biases and other numbers.
         biases: names of what layers add.
         inputs: what goes in.
         params: learnable numbers.
+        passes: what each pass changed, in order.
     """
 
     graph: ExportedGraph
@@ -49,6 +63,7 @@ class OnnxSource:
     biases: frozenset[str]
     inputs: tuple[Port, ...]
     params: int
+    passes: tuple[PassRow, ...] = ()
 
     @property
     def graph_input(self) -> str:
@@ -84,177 +99,19 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:
     """
     proto = load_proto(path, "packing")
     try:
-        return _source(proto, path)
+        return _source(proto)
+    except (NetworkError, WeightsError) as error:
+        raise type(error)(f"{path}: {error}") from error
     except SepnetError:
         raise
     except Exception as problem:  # a graph that breaks the rules of ONNX raises almost anything
         raise NetworkError(f"{path} is no graph that follows the rules of ONNX: {describe(problem)}") from problem
 
 
-def _source(proto: Any, path: str | os.PathLike[str]) -> OnnxSource:
-    _check_ends(proto, path)
-    check_standard(proto)
-    constants_to_initializers(proto)
-    _name_norms(proto)
-    simplify(proto)
-    turned = _turn(proto)
-    weights, biases = _roles(proto)
-    state = _take(proto, weights | biases, turned)
-    if not weights & state.keys():
-        raise NetworkError(f"{path} has no layer with float weights; expected convolutions or fully connected layers")
-    _check_finite(state, path)
-    params = sum(array.size for name, array in state.items() if not name.endswith((".running_mean", ".running_var")))
-    names = set(state)
-    lift_weights(proto, names)
-    norms = tuple(fold(proto, norm) for norm in find_norms(proto, names))
-    simplify(proto)
-    drop_defaults(proto)
+def _source(proto: Any) -> OnnxSource:
+    draft = Draft(proto)
+    rows = apply(draft, PASSES)
     proto.ir_version = max(proto.ir_version, 4)
-    used = finish(proto, names, keep_ends=True)
-    data = proto.SerializeToString()
     inputs = tuple(port_of(value.SerializeToString()) for value in proto.graph.input)
-    graph = ExportedGraph(data, used, norms)
-    kept = used | {f"{norm.name}.{part}" for norm in norms for part in NORM_PARTS} | {norm.bias for norm in norms}
-    state = _folded(graph, {name: array for name, array in state.items() if name in kept})
-    biases |= {f"{norm.name}.bias" for norm in norms if norm.weight}
-    return OnnxSource(graph, state, weights & used, biases & used, inputs, params)
-
-
-def _check_ends(proto: Any, path: str | os.PathLike[str]) -> None:
-    own = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in own]
-    ends = [*inputs, *proto.graph.output]
-    for port in (port_of(value.SerializeToString()) for value in ends):
-        if port.type and port.type not in NUMBERS:
-            raise NetworkError(f"{path} has {port.name} of type {port.type}; expected one of {', '.join(NUMBERS)}")
-    for value in ends:
-        kind = value.type.WhichOneof("value") or "tensor_type"
-        if kind != "tensor_type":
-            raise NetworkError(f"{path} has {value.name}, a {kind.removesuffix('_type')}; expected tensors")
-    if not inputs:
-        raise NetworkError(f"{path} takes nothing; expected one input or more")
-    if not proto.graph.output:
-        raise NetworkError(f"{path} gives no output")
-
-
-def _name_norms(proto: Any) -> None:
-    """Give the four tensors of each batch normalization the names that folding looks for, and to each its own."""
-    graph = proto.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    taken = set(tensors) | {name for node in graph.node for name in (*node.input, *node.output)}
-    for at, node in enumerate(node for node in graph.node if node.op_type == "BatchNormalization"):
-        own = list(node.input[1:5])
-        prefix = own[0].removesuffix(".weight")
-        if not all(name in tensors for name in own) or own == [f"{prefix}.{part}" for part in NORM_PARTS]:
-            continue
-        prefix = _free(f"norm{at}", taken)
-        for place, (name, part) in enumerate(zip(own, NORM_PARTS, strict=True), 1):
-            copy = graph.initializer.add()
-            copy.CopyFrom(tensors[name])
-            copy.name = node.input[place] = f"{prefix}.{part}"
-
-
-def _free(word: str, taken: set[str]) -> str:
-    while any(f"{word}.{part}" in taken for part in NORM_PARTS):
-        word += "_"
-    taken |= {f"{word}.{part}" for part in NORM_PARTS}
-    return word
-
-
-def _turn(proto: Any) -> set[str]:
-    """Make the graph take weights of Gemm and MatMul filters first; returns the names of those that have to be turned."""
-    import onnx
-
-    graph, found = proto.graph, set()
-    read = reads(graph)
-    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    for node in list(graph.node):
-        if len(node.input) < 2 or ranks.get(node.input[1]) != 2 or read[node.input[1]] != 1:
-            continue
-        name = node.input[1]
-        if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
-            for attribute in [a for a in node.attribute if a.name == "transB"]:
-                node.attribute.remove(attribute)
-            node.attribute.append(onnx.helper.make_attribute("transB", 1))
-            found.add(name)
-        elif node.op_type == "MatMul":
-            node.input[1] = f"{name}:turned"
-            turn = onnx.helper.make_node("Transpose", [name], [f"{name}:turned"], perm=[1, 0])
-            graph.node.insert(list(graph.node).index(node), turn)
-            found.add(name)
-    return found
-
-
-def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of the initializers that layers multiply with, and of those that they add."""
-    floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in float_types()}
-    weights, biases, products = set(), set(), set()
-    behind = {
-        node.output[0]: node.input[0]
-        for graph in graphs(proto.graph)
-        for node in graph.node
-        if node.op_type in ("Transpose", "Cast")
-    }
-    for node in (node for graph in graphs(proto.graph) for node in graph.node):
-        for place in WEIGHTED.get(node.op_type, ()):
-            if place < len(node.input):
-                name = behind.get(node.input[place], node.input[place])
-                if name in floats and len(floats[name].dims) > 1:
-                    weights.add(name)
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.input) > 2:
-            biases.add(node.input[2])
-        if node.op_type == "MatMul":
-            products.add(node.output[0])
-        if node.op_type == "Add" and products & set(node.input):
-            biases.update(name for name in node.input if name in floats and len(floats[name].dims) == 1)
-    return frozenset(weights), frozenset(biases & floats.keys() - weights)
-
-
-def _take(proto: Any, owned: frozenset[str], turned: set[str]) -> State:
-    """The numbers that go into the packed file as tensors of their own, float32."""
-    import onnx
-
-    norms = {name for node in proto.graph.node if node.op_type == "BatchNormalization" for name in node.input[1:5]}
-    nested = {name for graph in list(graphs(proto.graph))[1:] for node in graph.node for name in node.input}
-    state = {}
-    for tensor in proto.graph.initializer:
-        size = int(np.prod(tensor.dims, dtype=np.int64))
-        if tensor.data_type not in float_types() or not tensor.dims or size == 0:
-            continue
-        if tensor.name in owned | norms or (size >= FEW and tensor.name not in nested):
-            array = np.asarray(onnx.numpy_helper.to_array(tensor), np.float32)
-            state[tensor.name] = np.ascontiguousarray(array.T) if tensor.name in turned else array
-    for name in turned & state.keys():
-        tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
-        tensor.dims[:] = state[name].shape
-    return state
-
-
-def _check_finite(state: State, path: str | os.PathLike[str]) -> None:
-    for name, array in state.items():
-        wrong = int((~np.isfinite(array)).sum())
-        if wrong:
-            raise WeightsError(f"{path}: {name} holds {wrong} NaN or Inf of {array.size} numbers")
-
-
-def _folded(graph: ExportedGraph, state: State) -> State:
-    """Norms that were folded as the identity with a bias, their factors in the weights before them."""
-    done = dict(state)
-    for norm in graph.norms:
-        if not norm.weight:
-            continue
-        gamma, beta, mean, variance = (np.asarray(state[f"{norm.name}.{part}"], np.float64) for part in NORM_PARTS)
-        if variance.min(initial=0.0) < 0:
-            raise WeightsError(f"{norm.name}.running_var holds a negative variance; the weights are damaged")
-        factor = gamma / np.sqrt(variance + norm.eps)
-        weight = state[norm.weight]
-        by_filter = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
-        done[norm.weight] = (weight * by_filter).astype(np.float32)
-        own = state[norm.bias] if norm.bias else 0.0
-        done[f"{norm.name}.bias"] = (beta + factor * (own - mean)).astype(np.float32)
-        one = np.ones_like(state[f"{norm.name}.weight"])
-        done |= {f"{norm.name}.weight": one, f"{norm.name}.running_mean": 0 * one}
-        done[f"{norm.name}.running_var"] = one - np.float32(norm.eps)
-        if norm.bias:
-            done[norm.bias] = np.zeros_like(state[norm.bias])
-    return done
+    graph = ExportedGraph(proto.SerializeToString(), draft.used, draft.norms)
+    return OnnxSource(graph, draft.state, draft.weights, draft.biases, inputs, draft.params, rows)

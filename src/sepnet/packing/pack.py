@@ -17,12 +17,12 @@ from sepnet.codecs import find, smallest
 from sepnet.codecs.adaptive.kernels import KERNELS_AB1, KERNELS_AB1_NEXT
 from sepnet.core.codec import Codec, CodecUnfitError
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes, scale_per
-from sepnet.core.errors import FormatError, NetworkError, RecipeError, WeightsError
+from sepnet.core.errors import FormatError, NetworkError, RecipeError
 from sepnet.core.header import Header, InputSpec, NormEntry, TensorEntry, ZeroEntry
 from sepnet.core.limits import Limits, check_header
 from sepnet.core.packed_model import PORTS, PackedModel
+from sepnet.graphs.ports import is_plain
 from sepnet.packing.graph import ExportedGraph, Norm
-from sepnet.packing.ports import is_plain
 
 __all__ = ["PackInput", "check_shapes", "encode_tensor", "encode_tensors", "fold_scale", "pack"]
 
@@ -108,42 +108,47 @@ def pack(
 
 
 def _buffer(name: str, array: npt.NDArray[Any]) -> CodedTensor:
-    if array.dtype.kind == "f":
-        return float_codes(name, array, "float16", ("keep",))
-    return CodedTensor(name, np.asarray(array, np.int64), "int64")
+    """Integers, or floats in binary16 where that holds each of them exactly, else in float32."""
+    if array.dtype.kind != "f":
+        return CodedTensor(name, np.asarray(array, np.int64), "int64")
+    with np.errstate(over="ignore"):
+        single = np.asarray(array, np.float32)
+    if np.isinf(single).any() and np.isfinite(array).all():
+        raise NetworkError(f"the buffer {name!r} holds numbers that float32 does not, up to {np.abs(array).max():.3g}")
+    half = float_codes(name, single, "float16", ("keep",))
+    return half if np.array_equal(half.restore(), single) else float_codes(name, single, "float32", ("keep",))
 
 
 def _fold_norm(norm: Norm, state: State, tensors: dict[str, CodedTensor], code: Coder) -> NormEntry:
-    gamma, beta, mean, variance = (
-        np.asarray(state[f"{norm.name}.{part}"], np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    if variance.min(initial=0.0) < 0:
-        raise WeightsError(f"{norm.name}.running_var holds a negative variance; the weights are damaged")
-    factor = gamma / np.sqrt(variance + norm.eps)
-    own = np.asarray(state[norm.bias], np.float64) if norm.bias else 0.0
-    shift = (beta + factor * (own - mean)).astype(np.float32)
+    tracked = f"{norm.name}.num_batches_tracked" in state
+    entry = NormEntry(norm.name, norm.eps, folded=bool(norm.weight), tracked=tracked, bias=norm.bias)
+    if norm.done:
+        return entry
+    factor, shift = norm.factor_and_shift(state)
     tensors[f"{norm.name}.bias"] = code(f"{norm.name}.bias", shift)
     if norm.weight:
-        weight = tensors[norm.weight] if norm.weight in tensors else _buffer(norm.weight, state[norm.weight])
-        tensors[norm.weight] = fold_scale(weight, factor.astype(np.float32))
+        tensors[norm.weight] = _folded(norm.weight, state, tensors, factor.astype(np.float32))
     else:
         tensors[f"{norm.name}.weight"] = code(f"{norm.name}.weight", factor.astype(np.float32))
-    tracked = f"{norm.name}.num_batches_tracked" in state
-    return NormEntry(norm.name, norm.eps, folded=bool(norm.weight), tracked=tracked, bias=norm.bias)
+    return entry
+
+
+def _folded(
+    name: str, state: State, tensors: Mapping[str, CodedTensor], factor: npt.NDArray[np.float32]
+) -> CodedTensor:
+    if name in tensors:
+        return fold_scale(tensors[name], factor)
+    buffer = np.asarray(state[name], np.float32)
+    return _buffer(name, buffer * factor.reshape((-1,) + (1,) * (buffer.ndim - 1)))
 
 
 def fold_scale(tensor: CodedTensor, factor: npt.NDArray[np.float32]) -> CodedTensor:
     """Multiply a coded weight by one factor a filter; codes stay, the scales change (floats are coded anew).
 
-    Factors that are all 1, of a norm whose weight was folded before it was coded, change nothing.
-
     >>> weight = CodedTensor("w", np.array([[1, 0], [-1, 1]]), "integer", ("linear",), Half.of(np.float32(0.5)))
     >>> fold_scale(weight, np.float32([2.0, 4.0])).restore().tolist()
     [[1.0, 0.0], [-2.0, 2.0]]
     """
-    if np.all(factor == 1):
-        return tensor
     if tensor.values in ("float16", "float32"):
         by_filter = factor.reshape((-1,) + (1,) * (tensor.codes.ndim - 1))
         return float_codes(tensor.name, tensor.restore() * by_filter, tensor.values, tensor.schemes, codec=tensor.codec)

@@ -14,7 +14,7 @@ from sepnet.core.errors import FormatError, UnknownNameError, UsageError
 from sepnet.core.header import Header, TensorEntry
 from sepnet.core.limits import Limits
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.wire import names_used, with_weights
+from sepnet.graphs.wire import names_used, with_weights
 
 __all__ = ["TensorReader", "coded_tensors", "onnx_model", "read_back", "state_dict"]
 

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
 from sepnet.graphs.nodes import settings
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.restore import onnx_model
 from sepnet.packing.torch_operators import OPERATORS, Operator, Options
 

@@ -14,8 +14,8 @@ from sepnet.core.errors import DataError, NetworkError, SepnetError
 from sepnet.core.layer_bits import KEPT
 from sepnet.core.pack_report import Agreement
 from sepnet.core.progress import Progress, Tick
+from sepnet.graphs.wire import with_weights
 from sepnet.packing.onnx_source import OnnxSource
-from sepnet.packing.wire import with_weights
 from sepnet.quantizing.agreement import agreement
 from sepnet.quantizing.calibrated import CalibratedLayer, QuantizedLayer, cheapest, disturbed, in_bits, quantize_all
 from sepnet.quantizing.layers import Layer, find_layers

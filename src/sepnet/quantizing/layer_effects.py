@@ -11,8 +11,8 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.output_row import OutputRow
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.graphs.wire import with_weights
 from sepnet.packing.onnx_source import OnnxSource
-from sepnet.packing.wire import with_weights
 from sepnet.quantizing.linear import code_kept
 from sepnet.runtimes.session import Session
 from sepnet.runtimes.side_by_side import Trial

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.graphs.nodes import settings
+from sepnet.graphs.layers import read_layer, views
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.graphs.windows import around, reach
 from sepnet.graphs.windows import windows as windows_of
 
@@ -63,39 +64,33 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
 
     Products inside If, Loop and Scan, and weights that several layers share, are left out.
     """
-    import onnx
-
-    from sepnet.packing.fold import reads
-
-    proto = onnx.load_from_string(graph)
-    read = reads(proto.graph)
-    turned = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Transpose"}
+    whole = OnnxGraph.decode(graph)
+    read, turned = whole.reads(), views(whole.nodes, "Transpose")
     found = []
-    for node in proto.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.input) < 2:
+    for node in whole.nodes:
+        layer = read_layer(node)
+        if layer is None or layer.op not in ("Conv", "Gemm", "MatMul") or not layer.plain:
             continue
-        name = turned.get(node.input[1], node.input[1]) if node.op_type == "MatMul" else node.input[1]
-        given = settings(node)
-        if name not in weights or read[name] != 1 or given.get("transA") or given.get("alpha", 1.0) != 1.0:
+        name = turned[layer.weight].inputs[0] if layer.op == "MatMul" and layer.weight in turned else layer.weight
+        if name not in weights or read[name] != 1:
             continue
-        bias = node.input[2] if len(node.input) > 2 and read[node.input[2]] == 1 else ""
-        bias = "" if given.get("beta", 1.0) != 1.0 else bias
-        if node.op_type != "Conv":
-            found.append(Layer(name, bias, node.input[0]))
+        bias = layer.bias if read[layer.bias] == 1 else ""
+        if not layer.is_conv:
+            found.append(Layer(name, bias, layer.input))
             continue
-        sides = len(shapes[name]) - 2
-        same = given.get("auto_pad", b"NOTSET").decode()
+        kernel = shapes[name][2:]
+        sides = len(kernel)
         found.append(
             Layer(
                 name,
                 bias,
-                node.input[0],
-                shapes[name][2:],
-                tuple(given.get("strides", [1] * sides)),
-                tuple(given.get("dilations", [1] * sides)),
-                tuple(given.get("pads", [0] * 2 * sides)),
-                same if same.startswith("SAME") else "",
-                int(given.get("group", 1)),
+                layer.input,
+                kernel,
+                layer.strides or (1,) * sides,
+                layer.dilations or (1,) * sides,
+                layer.pads or (0,) * 2 * sides,
+                layer.same,
+                layer.groups,
             )
         )
     return tuple(found)

@@ -91,11 +91,17 @@ def code_kept(name: str, numbers: Floats) -> CodedTensor:
 def code_other(name: str, numbers: Floats, bias: bool) -> CodedTensor:
     """What is no layer's weight: a bias in 8 bits with one step, anything else in binary16.
 
+    Whole numbers that binary16 does not hold, such as positions above 2,048, are float32.
+
     >>> code_other("b", np.float32([127.0, -1.0]), True).codes.tolist()
     [127, -1]
+    >>> code_other("at", np.float32([4000.0, 4001.0]), False).restore().tolist()
+    [4000.0, 4001.0]
     """
     if not bias or not np.any(numbers):
-        return float_codes(name, numbers, "float16", ("keep",))
+        half = float_codes(name, numbers, "float16", ("keep",))
+        lossy = np.array_equal(numbers, np.rint(numbers)) and not np.array_equal(half.restore(), numbers)
+        return float_codes(name, numbers, "float32", ("keep",)) if lossy else half
     largest = largest_code(BIAS_BITS)
     step = Half.of(np.asarray(np.abs(numbers).max() / largest))
     codes = np.clip(np.rint(numbers / step.numbers()), -largest, largest).astype(np.int64)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import DataError, NetworkError, UnknownNameError
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.restore import onnx_model
 from sepnet.runtimes.probe import Probe
 

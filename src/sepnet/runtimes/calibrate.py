@@ -10,7 +10,7 @@ from sepnet.core.errors import UsageError
 from sepnet.core.examples import Arrays
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
-from sepnet.packing.ports import one_float_input, ports_of
+from sepnet.graphs.ports import one_float_input, ports_of
 from sepnet.runtimes import RUNTIMES
 
 __all__ = ["ready"]

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sepnet.core.errors import DataError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
+from sepnet.graphs.ports import one_float_input
 from sepnet.integer.lower import lower
 from sepnet.integer.reference import run_floats
-from sepnet.packing.ports import one_float_input
 from sepnet.runtimes.activation_ranges import activation_ranges
 
 __all__ = ["Integer"]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from sepnet.converters.quiet import quiet
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, NetworkError, brief
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.parts import batch_in_parts
 from sepnet.core.runtime import Run, Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input
 
 __all__ = ["LiteRt", "TfliteFile"]
 
@@ -43,14 +44,12 @@ class TfliteFile:
         return tuple(int(side) for side in self._input["shape"])
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Outputs of any number of examples that is a multiple of what it takes at once."""
-        size = self.shape[0]
-        if batch.shape[1:] != self.shape[1:] or len(batch) % size:
+        """Outputs of any number of examples."""
+        if batch.shape[1:] != self.shape[1:] or not len(batch):
             raise DataError(
-                f"the network cannot run on input of shape {list(batch.shape)}; expected {[size if size > 1 else 'n', *self.shape[1:]]}"
+                f"the network cannot run on input of shape {list(batch.shape)}; expected {['n', *self.shape[1:]]}"
             )
-        given = np.ascontiguousarray(batch, np.float32)
-        return np.concatenate([self._once(given[at : at + size]) for at in range(0, len(given), size)])
+        return batch_in_parts(self._once, np.ascontiguousarray(batch, np.float32), self.shape[0])
 
     def _once(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         self._interpreter.set_tensor(self._input["index"], batch)

@@ -13,7 +13,7 @@ from sepnet.core.errors import FormatError, NetworkError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import NUMBERS, described, fitted
 from sepnet.core.runtime import Run, Runtime
-from sepnet.packing.ports import ports_of
+from sepnet.graphs.ports import ports_of
 from sepnet.packing.restore import onnx_model
 from sepnet.runtimes.probe import Probe
 from sepnet.runtimes.session import Session

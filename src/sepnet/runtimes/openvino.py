@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from sepnet.core.errors import DataError, FormatError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.parts import batch_in_parts
 from sepnet.core.runtime import Run, Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input, ports_of
 from sepnet.packing.restore import onnx_model
 
 __all__ = ["OpenVino"]
@@ -30,10 +31,11 @@ class OpenVino(Runtime):
 
     @classmethod
     def of_file(cls, path: Path, threads: int | None = None) -> Run:
-        return _compiled(str(path), path.name, threads)
+        run, inputs = _compiled(str(path), path.name, threads), ports_of(path.read_bytes())[0]
+        return lambda batch: batch_in_parts(run, batch, inputs[0].fixed)
 
     def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return self._run(batch)
+        return batch_in_parts(self._run, batch, self.inputs[0].fixed)
 
 
 def _compiled(model: bytes | str, what: str, threads: int | None) -> Run:

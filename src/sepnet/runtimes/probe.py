@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.ports import described, fitted
-from sepnet.packing.wire import with_outputs
+from sepnet.graphs.wire import with_outputs
 from sepnet.runtimes.session import Session
 
 __all__ = ["Probe"]

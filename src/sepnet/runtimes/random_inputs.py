@@ -94,7 +94,7 @@ def with_examples(feed: Feed, inputs: Sequence[Port], kind: str, count: int = EX
 
     def again(port: Port) -> Array:
         own = feed[port.name]
-        free = len(inputs) == 1 and port.shape and (port.of_one_example or not isinstance(port.shape[0], int))
+        free = len(inputs) == 1 and port.shape and (port.fixed == 1 or not isinstance(port.shape[0], int))
         shape = (count, *own.shape[1:]) if free else own.shape
         return _numbers(port.type, shape, random, kind) if port.of_floats or shape != own.shape else own
 

@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime: any inputs, any outputs, and one example at a time where the graph is fixed to one."""
+"""A graph in ONNX Runtime: any inputs, any outputs, and any number of examples where the graph is fixed to some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from sepnet.core.errors import DataError, NetworkError, brief
+from sepnet.core.parts import in_parts
 from sepnet.core.ports import Port
 
 __all__ = ["Session"]
@@ -58,46 +59,49 @@ class Session:
     def run(self, feed: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs of these names, all by default; after the first name there may be those of inner values.
 
-        Where inputs fixed to one example are given several, these are run one after the other, and the others passed whole
-        each time.
+        Where inputs that are fixed to so many examples are given another number, these are run in parts, the last one filled
+        up, and the other inputs passed whole each time.
 
         Raises:
             DataError: arrays whose shapes do not fit, or whose examples cannot be put together again.
             NetworkError: ONNX Runtime fails on arrays that fit.
         """
         wanted = [port.name for port in self.outputs] if names is None else list(names)
-        several = self._several(feed)
+        several, size = self._several(feed)
         if not several:
             return dict(zip(wanted, self._once(feed, wanted), strict=True))
-        rows = []
-        for at in range(len(feed[several[0]])):
-            one = {name: array[at : at + 1] if name in several else array for name, array in feed.items()}
-            rows.append(self._once(one, wanted))
-        for name, part in zip(wanted if names is None else wanted[:1], rows[0], strict=False):
-            if part.shape[:1] != (1,):
-                raise DataError(
-                    f"the network is fixed to one example, and its output {name} of shape {list(part.shape)} is not of one; expected one example at a time"
-                )
-        columns = zip(wanted, zip(*rows, strict=True), strict=True)
-        return {name: np.concatenate([np.atleast_1d(part) for part in parts]) for name, parts in columns}
+        held = wanted if names is None else wanted[:1]
 
-    def _several(self, feed: Mapping[str, Array]) -> list[str]:
-        """Names of inputs that are fixed to one example and were given more."""
-        found = {}
+        def run(part: Mapping[str, Array]) -> list[Array]:
+            found = self._once(part, wanted)
+            for name, value in zip(held, found, strict=False):
+                if value.shape[:1] != (size,):
+                    many = "one example" if size == 1 else f"{size} examples"
+                    raise DataError(
+                        f"the network is fixed to {many}, and its output {name} of shape {list(value.shape)} is not of {'one' if size == 1 else size}; expected {many} at a time"
+                    )
+            return found
+
+        return dict(zip(wanted, in_parts(run, feed, several, size), strict=True))
+
+    def _several(self, feed: Mapping[str, Array]) -> tuple[list[str], int]:
+        """Names of inputs that are fixed to so many examples, all to as many, and were given another number."""
+        found, sizes = {}, set()
         for port in self.inputs:
             shape = feed[port.name].shape
             if port.fits(shape):
                 continue
-            if not port.of_one_example or not shape or not shape[0] or not port.fits((1, *shape[1:])):
+            if not port.fixed or not shape or not shape[0] or not port.fits((port.fixed, *shape[1:])):
                 where = "" if len(self.inputs) == 1 else f" for {port.name}"
                 raise DataError(
                     f"the network cannot run on input of shape {list(shape)}{where}; expected {_expected(port)}"
                 )
             found[port.name] = shape[0]
-        if len(set(found.values())) > 1:
+            sizes.add(port.fixed)
+        if len(set(found.values())) > 1 or len(sizes) > 1:
             counts = ", ".join(f"{count} of {name}" for name, count in found.items())
             raise DataError(f"found {counts}; expected as many examples of each input")
-        return list(found)
+        return list(found), max(sizes, default=0)
 
     def _once(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
         try:
@@ -111,7 +115,7 @@ class Session:
 
 def _expected(port: Port) -> list[int | str]:
     sides = ["?" if side is None else side for side in port.shape or ()]
-    return ["n", *sides[1:]] if sides and (port.of_one_example or sides[0] == "?") else sides
+    return ["n", *sides[1:]] if sides and (port.fixed or sides[0] == "?") else sides
 
 
 def _port(value: Any) -> Port:

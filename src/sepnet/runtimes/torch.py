@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from sepnet.core.errors import DataError, MissingExtraError, brief
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.parts import batch_in_parts
 from sepnet.core.runtime import Runtime
-from sepnet.packing.ports import one_float_input
+from sepnet.graphs.ports import one_float_input
 
 try:
     import torch
@@ -38,6 +39,9 @@ class TorchRuntime(Runtime):
             torch.set_num_threads(threads)
 
     def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return batch_in_parts(self._once, batch, self.inputs[0].fixed)
+
+    def _once(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         try:
             outputs = self._graph(torch.from_numpy(np.ascontiguousarray(batch, np.float32)))
         except (RuntimeError, IndexError, ValueError, TypeError) as error:

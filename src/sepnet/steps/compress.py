@@ -37,6 +37,7 @@ from sepnet.packing.restore import read_back
 from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.measure import milliseconds_an_image, score_runtime
 from sepnet.schemes import SCHEMES
+from sepnet.steps.faithful import check_graph, check_network
 from sepnet.training.checkpoint import Checkpoint
 from sepnet.training.fit import Fit, check_classes
 from sepnet.training.fit import score as torch_score
@@ -97,13 +98,15 @@ def compress(
         device: where to fine-tune ("cpu", "cuda"); exporting, packing and scoring are done on the processor.
 
     Raises:
-        RecipeError: the recipe does not fit the network.  NetworkError: it cannot be exported, or training diverges.
+        RecipeError: the recipe does not fit the network.
+        NetworkError: it cannot be exported, its graph computes something else, or two runs of it on one batch do; training diverges.
         WeightsError: NaN or Inf in the weights.  FormatError: no reader would take the packed file.
     """
     torch.manual_seed(seed)
     check_finite(model.state_dict(), "the network's weights")
     model = copied(model)
     check_classes(model, data)
+    check_network(model, data, observer.warning)
     recipe = with_epochs(recipe, epochs)
     _check_codecs(recipe)
     digest = recipe.digest()
@@ -118,6 +121,7 @@ def compress(
         work.teacher = teacher.eval()
     observer.tick(Tick("export", 0, 1))
     work.graph = export_graph(start.model, data.input_shape)
+    check_graph(start.model, work.pack(("dense",)), data, observer.warning)
     first = work
     if start.rows:
         first = _Work(

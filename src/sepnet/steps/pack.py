@@ -24,8 +24,9 @@ from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import EFFECT_SECONDS, MAX_DIVERGENCE, PATIENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described
+from sepnet.core.ports import described, fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.graphs.ports import ports_of
 from sepnet.networks.onnx_proto import onnx_files
 from sepnet.packing.listening import integers_of, listens
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
@@ -268,4 +269,6 @@ def _done(job: _Job, packed: PackedModel, trials: tuple[Sequence[Trial], str]) -
         first.largest,
         outputs=done.rows,
         reason=done.reason,
+        passes=job.source.passes,
+        fixed=fixed_batch(*ports_of(again.graph)),
     )

@@ -15,9 +15,9 @@ from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import PackReport, PackRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
+from sepnet.graphs.wire import names_used
 from sepnet.packing.pack import encode_tensors
 from sepnet.packing.restore import coded_tensors
-from sepnet.packing.wire import names_used
 
 __all__ = ["pack_again"]
 

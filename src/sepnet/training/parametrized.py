@@ -141,10 +141,10 @@ class ParametrizedNetwork:
         state = {}
         for name in self._names:
             if name in present:
-                state[name] = present[name].detach().numpy()
+                state[name] = _numbers(present[name])
             else:
                 layer, _, parameter = name.rpartition(".")
-                state[name] = getattr(self.model.get_submodule(layer), parameter).detach().numpy()
+                state[name] = _numbers(getattr(self.model.get_submodule(layer), parameter))
         return state
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
@@ -172,3 +172,9 @@ class ParametrizedNetwork:
         layer, _, parameter = name.rpartition(".")
         chain = self.model.get_submodule(layer).parametrizations[parameter]  # type: ignore[index]
         return cast(parametrize.ParametrizationList, chain)
+
+
+def _numbers(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """As an array; of bfloat16, which numpy lacks, in float32."""
+    kept = tensor.detach()
+    return (kept.float() if kept.dtype == torch.bfloat16 else kept).numpy()

@@ -98,8 +98,12 @@ def _some(names: list[str]) -> str:
 
 
 def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise `WeightsError` naming the first tensor that holds NaN or Inf."""
+    """Raise `WeightsError` naming the first tensor that holds NaN or Inf, or no numbers yet."""
     for name, tensor in state.items():
+        if tensor.is_meta:
+            raise WeightsError(
+                f"{where}: {name} is on the meta device, which holds no numbers; expected loaded weights"
+            )
         wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
         if wrong:
             raise WeightsError(f"{where}: {name} holds {wrong} NaN or Inf of {tensor.numel()} numbers")

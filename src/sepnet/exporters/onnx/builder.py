@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.packing.onnx_graph import Node, attribute
-from sepnet.packing.wire import ELEMENT_TYPES, field, tensor
+from sepnet.graphs.onnx_graph import Node, attribute
+from sepnet.graphs.wire import ELEMENT_TYPES, field, tensor
 
 __all__ = ["Builder"]
 

@@ -12,9 +12,9 @@ from sepnet.core.exporter import ExportRow
 from sepnet.core.packed_model import PackedModel
 from sepnet.exporters.onnx.builder import Builder
 from sepnet.exporters.onnx.pairs import ACTIVATIONS, PairedLayer, Pairs
-from sepnet.exporters.onnx.quantized import find_integer_layers, live_values, names_read, quantized_values
+from sepnet.exporters.onnx.quantized import find_integer_layers, live_values, quantized_values
 from sepnet.exporters.onnx.weights import IntegerKind, Weight, float_ways
-from sepnet.packing.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import OnnxGraph
 from sepnet.packing.restore import coded_tensors, onnx_model, state_dict
 from sepnet.runtimes.activation_ranges import Range
 
@@ -68,7 +68,7 @@ class OnnxNetwork:
         nodes = tuple(
             replace(node, inputs=tuple(aliases.get(name, name) for name in node.inputs)) for node in graph.nodes
         )
-        used = {name for node in nodes for name in names_read(node)} | set(graph.outputs)
+        used = {name for node in nodes for name in node.reads} | set(graph.outputs)
         coded = {tensor.name: tensor for tensor in coded_tensors(model)}
         state = state_dict(model)
         inner = {name: first for name, first in aliases.items() if name in used}
@@ -102,7 +102,7 @@ class OnnxNetwork:
         """The graph of the file, see `encode`."""
         graph, nodes = self.graph, list(self.graph.nodes)
         layers: Sequence[PairedLayer] = ()
-        known = {name for node in nodes for name in (*names_read(node), *node.outputs)}
+        known = {name for node in nodes for name in (*node.reads, *node.outputs)}
         build = Builder({*known, *graph.initializers, *graph.inputs, *graph.outputs, *self.weights, *self.aliases})
         if ranges is not None:
             found = find_integer_layers(graph, self.weights, live_values(graph) & ranges.keys())
@@ -110,9 +110,9 @@ class OnnxNetwork:
             pairs = Pairs(build, graph, found, values, weights=self.weights, packed=packed, kinds=kinds or {})
             layers = pairs.layers
             turned = {layer.turned.outputs[0] for layer in found.values() if layer.turned}
-            unread = turned - {name for node in pairs.nodes for name in names_read(node)}
+            unread = turned - {name for node in pairs.nodes for name in node.reads}
             nodes = [node for node in pairs.nodes if node.outputs[0] not in unread]
-        read = {name for node in nodes for name in names_read(node)} | {*graph.outputs, *self.aliases.values()}
+        read = {name for node in nodes for name in node.reads} | {*graph.outputs, *self.aliases.values()}
         for build.part, weight in self.weights.items():
             if build.part in read:
                 value = build.smallest(float_ways(weight) if packed else itertools.islice(float_ways(weight), 1))

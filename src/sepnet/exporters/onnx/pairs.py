@@ -22,7 +22,7 @@ from sepnet.exporters.onnx.weights import (
     numbers_ways,
     weight_ways,
 )
-from sepnet.packing.onnx_graph import Node, OnnxGraph
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 
 __all__ = ["ACTIVATIONS", "PairedLayer", "Pairs"]
 

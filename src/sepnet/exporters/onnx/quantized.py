@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sepnet.exporters.onnx.weights import Weight
-from sepnet.packing.onnx_graph import Node, OnnxGraph
-from sepnet.packing.wire import field, names_used
+from sepnet.graphs.layers import read_layer, views
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 
-__all__ = ["IntegerLayer", "Scaled", "find_integer_layers", "live_values", "names_read", "quantized_values"]
+__all__ = ["IntegerLayer", "Scaled", "find_integer_layers", "live_values", "quantized_values"]
 
 JOINING = {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"}
 """Operators that runtimes compute in integers, besides the layers."""
@@ -65,50 +65,38 @@ class IntegerLayer:
     turned: Node | None = None
 
 
-def names_read(node: Node) -> set[str]:
-    """Names of the values that a node reads, those of graphs inside it included."""
-    return names_used(field(7, field(1, node.encode()))) if node.holds_graphs else set(node.inputs)
-
-
 def find_integer_layers(graph: OnnxGraph, weights: Mapping[str, Weight], live: set[str]) -> dict[int, IntegerLayer]:
     """Convolutions and fully connected layers whose weight is stored and whose input is one of `live`, by their node."""
     turns = {
-        node.outputs[0]: node
-        for node in graph.nodes
-        if node.op == "Transpose" and node.inputs[0] in weights and node.integers("perm") in ((), (1, 0))
+        name: node
+        for name, node in views(graph.nodes, "Transpose").items()
+        if node.inputs[0] in weights and node.integers("perm") in ((), (1, 0))
     }
     found = {}
     for at, node in enumerate(graph.nodes):
-        if node.op not in ("Conv", "Gemm", "MatMul") or node.domain or node.inputs[0] not in live:
+        layer = read_layer(node)
+        if layer is None or layer.op not in ("Conv", "Gemm", "MatMul") or not layer.plain or layer.input not in live:
             continue
-        turned = turns.get(node.inputs[1])
-        name = turned.inputs[0] if turned else node.inputs[1]
-        if name not in weights or weights[name].numbers.dtype != np.float32 or _strange(node):
+        turned = turns.get(layer.weight)
+        name = turned.inputs[0] if turned else layer.weight
+        if name not in weights or weights[name].numbers.dtype != np.float32:
             continue
         numbers = weights[name].numbers
-        if node.op != "Conv" and numbers.ndim != 2:
+        if not layer.is_conv and numbers.ndim != 2:
             continue
-        axis = 0 if node.op == "Conv" or (node.op == "Gemm" and node.integer("transB")) else 1
-        axis = 1 - axis if turned else axis
-        bias = node.inputs[2] if len(node.inputs) > 2 else ""
-        fits = bias in weights and weights[bias].numbers.shape == (numbers.shape[axis],)
-        found[at] = IntegerLayer(name, axis, bias if fits else "", turned)
+        axis = 1 - layer.filters if turned else layer.filters
+        fits = layer.bias in weights and weights[layer.bias].numbers.shape == (numbers.shape[axis],)
+        found[at] = IntegerLayer(name, axis, layer.bias if fits else "", turned)
     axes = {(layer.weight, layer.axis) for layer in found.values()}
     shared = Counter(name for name, _ in axes)
     return {at: layer for at, layer in found.items() if shared[layer.weight] == 1}
-
-
-def _strange(node: Node) -> bool:
-    """Whether a Gemm is more than a layer."""
-    factors = node.number("alpha", 1.0), node.number("beta", 1.0)
-    return node.op == "Gemm" and (node.integer("transA") != 0 or factors != (1.0, 1.0))
 
 
 def live_values(graph: OnnxGraph) -> set[str]:
     """Names of the values that depend on the graph's input."""
     live = set(graph.inputs)
     for node in graph.nodes:
-        if names_read(node) & live:
+        if live.intersection(node.reads):
             live.update(node.outputs)
     return live
 
@@ -120,7 +108,7 @@ def quantized_values(
     live = live_values(graph) & ranges.keys()
     readers: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:
-        for name in names_read(node):
+        for name in set(node.reads):
             readers[name].append(node)
 
     def end(name: str) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.exporters.onnx.pairs import PairedLayer
-from sepnet.exporters.onnx.quantized import live_values, names_read
+from sepnet.exporters.onnx.quantized import live_values
 from sepnet.exporters.onnx.saturation import can_saturate, excess
-from sepnet.packing.onnx_graph import Node, OnnxGraph
-from sepnet.packing.wire import ELEMENT_TYPES, number_field
-from sepnet.packing.wire import field as bytes_field
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
+from sepnet.graphs.wire import ELEMENT_TYPES, number_field
+from sepnet.graphs.wire import field as bytes_field
 from sepnet.runtimes.session import Session
 
 __all__ = ["SaturatingRun"]
@@ -80,7 +80,7 @@ class SaturatingRun:
             if node.outputs[0] in ends:
                 chunks[-1] = (chunks[-1][0], ends[node.outputs[0]])
                 chunks.append(([], None))
-        reads = [{name for node in nodes for name in names_read(node)} for nodes, _ in chunks]
+        reads = [{name for node in nodes for name in node.reads} for nodes, _ in chunks]
         kept = set(self.graph.outputs)
         later: list[set[str]] = []
         for (_, layer), names in zip(reversed(chunks), reversed(reads), strict=True):
@@ -118,7 +118,7 @@ class _Part:
     def _build(self, values: Mapping[str, Array]) -> Session:
         nodes = [*self._constants_read(), *self.nodes]
         made = {name for node in nodes for name in node.outputs if name}
-        reads = {name for node in nodes for name in names_read(node) if name} - made
+        reads = {name for node in nodes for name in node.reads if name} - made
         held = {name: array for name, array in self.graph.initializers.items() if name in reads}
         self._reads = sorted(reads & values.keys())
         self._gives = sorted(made & (self.after | ({self.layer.code} if self.layer else set())))
@@ -130,11 +130,11 @@ class _Part:
 
     def _constants_read(self) -> list[Node]:
         """Nodes of constants that these nodes need, in order."""
-        need = {name for node in self.nodes for name in names_read(node)}
+        need = {name for node in self.nodes for name in node.reads}
         found: list[Node] = []
         for node in reversed(list(self.constants.values())):
             if set(node.outputs) & need:
-                need |= names_read(node)
+                need.update(node.reads)
                 found.insert(0, node)
         return found
 

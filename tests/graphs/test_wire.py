@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from sepnet.core.errors import FormatError
-from sepnet.packing.wire import names_used, with_weights
+from sepnet.graphs.wire import names_used, with_weights
 
 
 def graph_of(nodes: list[onnx.NodeProto]) -> bytes:

@@ -1,26 +1,33 @@
-"""Constants of an ONNX graph, however exporters write them, made initializers of the whole graph, so that weights are found in one place."""
+"""Constants, however exporters write them, made initializers of the whole graph, so that weights are found in one place."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sepnet.packing.fold import graphs, rename
+import numpy as np
 
-__all__ = ["constants_to_initializers", "float_types"]
+from sepnet.graphs.constants import CONSTANT_FORMS
+from sepnet.graphs.nodes import graphs, rename, settings
+from sepnet.packing.passes.draft import Draft, count
+
+__all__ = ["float_types", "lift_constants"]
 
 
-def constants_to_initializers(proto: Any) -> None:
+def lift_constants(draft: Draft) -> str:
     """Turn Constant nodes into initializers, those of floats inside If, Loop and Scan too; old files list weights as inputs, which goes."""
-    graph = proto.graph
+    graph = draft.graph
+    lifted = len(graph.initializer)
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         if (tensor := _tensor(node)) is not None:
             graph.initializer.append(tensor)
             graph.node.remove(node)
     _lift_inner(graph)
     own = {tensor.name for tensor in graph.initializer}
+    lifted, listed = len(graph.initializer) - lifted, sum(value.name in own for value in graph.input)
     inputs = [value for value in graph.input if value.name not in own]
     del graph.input[:]
     graph.input.extend(inputs)
+    return count((lifted, "constants of nodes made initializers"), (listed, "weights listed as inputs"))
 
 
 def float_types() -> tuple[int, ...]:
@@ -35,20 +42,17 @@ def _tensor(node: Any) -> Any | None:
     """What a Constant node gives; None for text and sparse numbers."""
     import onnx
 
-    kinds = onnx.TensorProto
-    types = {"value_float": kinds.FLOAT, "value_floats": kinds.FLOAT}
-    types |= {"value_int": kinds.INT64, "value_ints": kinds.INT64}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if attribute.name == "value":
+    for name, value in settings(node).items():
+        if name == "value":
             tensor = onnx.TensorProto()
             tensor.CopyFrom(value)
             tensor.name = node.output[0]
             return tensor
-        if attribute.name in types:
-            several = attribute.name.endswith("s")
+        if name in CONSTANT_FORMS:
+            several = isinstance(value, list)
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(CONSTANT_FORMS[name]))
             return onnx.helper.make_tensor(
-                node.output[0], types[attribute.name], [len(value)] if several else [], value if several else [value]
+                node.output[0], kind, [len(value)] if several else [], value if several else [value]
             )
     return None
 

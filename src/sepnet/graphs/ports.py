@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sepnet.core.errors import UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, described
-from sepnet.packing.wire import fields
+from sepnet.graphs.wire import fields
 
 __all__ = ["is_plain", "one_float_input", "port_of", "ports_of"]
 

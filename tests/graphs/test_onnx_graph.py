@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from sepnet.core.errors import FormatError
 from sepnet.core.packed_model import PackedModel
-from sepnet.packing.onnx_graph import Node, OnnxGraph, attribute
+from sepnet.graphs.onnx_graph import Node, OnnxGraph, attribute
 from sepnet.packing.restore import onnx_model
 
 FILES = sorted(Path("zoo").glob("*.sepnet"))

@@ -6,6 +6,7 @@ Field numbers are those of onnx.proto3.  What is not looked at (other attributes
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import FormatError
-from sepnet.packing.ports import port_of
-from sepnet.packing.wire import ELEMENT_TYPES, fields, number_field, tensor
-from sepnet.packing.wire import field as bytes_field
+from sepnet.graphs.ports import port_of
+from sepnet.graphs.wire import ELEMENT_TYPES, fields, names_used, number_field, tensor
+from sepnet.graphs.wire import field as bytes_field
 
 __all__ = ["Node", "OnnxGraph", "attribute"]
 
@@ -54,6 +55,11 @@ class Node:
         names = tuple(tuple(each.decode("utf-8", "replace") for each in texts[number]) for number in (1, 2, 4, 7))
         return cls("".join(names[2][-1:]), names[0], names[1], tuple(texts[5]), "".join(names[3][-1:]))
 
+    @classmethod
+    def of(cls, proto: Any) -> Node:
+        """A node from a NodeProto of the package onnx."""
+        return cls.decode(proto.SerializeToString())
+
     def encode(self) -> bytes:
         """A NodeProto."""
         parts = [bytes_field(1, name.encode()) for name in self.inputs]
@@ -79,6 +85,15 @@ class Node:
             found += [value] if isinstance(value, int) else _packed(value)
         return tuple(map(_signed, found))
 
+    def floats(self, name: str) -> tuple[float, ...]:
+        """An attribute of type FLOATS; () when there is none."""
+        data = b"".join(value for value in self._values(name, 7) if isinstance(value, bytes))
+        return tuple(float(each) for each in np.frombuffer(data[: len(data) // 4 * 4], "<f4"))
+
+    def has(self, name: str) -> bool:
+        """Whether there is an attribute of that name."""
+        return any((1, name.encode()) in fields(each) for each in self.attributes)
+
     def text(self, name: str, default: str) -> str:
         """An attribute of type STRING."""
         found = [value for value in self._values(name, 4) if isinstance(value, bytes)]
@@ -93,6 +108,13 @@ class Node:
     def holds_graphs(self) -> bool:
         """Whether graphs are inside: If, Loop, Scan."""
         return any(number in (6, 11) for each in self.attributes for number, _ in fields(each))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that it reads, those that graphs inside read included."""
+        if not self.holds_graphs:
+            return self.inputs
+        return tuple(names_used(bytes_field(7, bytes_field(1, self.encode()))))
 
     def _values(self, name: str, kind: int) -> Iterator[int | bytes]:
         for each in self.attributes:
@@ -128,6 +150,10 @@ class OnnxGraph:
     def batch(self) -> int:
         """Examples that the graph is fixed to, 0 when that is free."""
         return (self.input_shape[:1] or (None,))[0] or 0
+
+    def reads(self) -> Counter[str]:
+        """How often each value is read: by nodes and as an output."""
+        return Counter((*self.outputs, *(name for node in self.nodes for name in node.reads)))
 
     @classmethod
     def decode(cls, data: bytes) -> OnnxGraph:
