@@ -67,7 +67,7 @@ def _measure(file: str, data_name: str) -> dict[str, Any]:
     program, compiled, wanted = generate(model), HostProgram(model), packed.header.input
     scores = {
         "packed_top1": score_function(OnnxRuntime(packed).run, data, wanted).top1,
-        "integer_top1": score_function(compiled.run_floats, data, wanted).top1,
+        "integer_top1": score_function(compiled.first, data, wanted).top1,
     }
     assert wanted is not None
     q = quantize(model.values[model.input], normalize(data.test.images[:4], wanted.mean, wanted.std))
@@ -88,7 +88,7 @@ def _measure(file: str, data_name: str) -> dict[str, Any]:
 def _calibrated(packed: PackedModel, data: Dataset) -> IntegerModel:
     def build(ranges: dict[str, Range]) -> Callable[[Floats], Floats]:
         model = lower(packed, ranges)
-        return lambda batch: run_floats(model, batch)
+        return lambda batch: next(iter(run_floats(model, batch).values()))
 
     ranges, _ = ActivationCalibration(packed, Calibrate(data, 256)).choose(build)
     return lower(packed, ranges)

@@ -20,7 +20,7 @@ from sepnet.core.errors import UsageError
 from sepnet.core.examples import Arrays
 from sepnet.core.limits import Limits
 from sepnet.core.network import NetworkReport
-from sepnet.core.pack_options import IMAGES, PackOptions
+from sepnet.core.pack_options import IMAGES, PackOptions, Task
 from sepnet.core.ports import Port
 from sepnet.core.progress import Progress, silent
 from sepnet.core.recipe import Recipe, load_recipe
@@ -268,7 +268,9 @@ def pack(
     *,
     images: int = IMAGES,
     max_divergence: float | None = None,
+    min_snr: float | None = None,
     target_bytes: int | None = None,
+    task: Task | None = None,
     keep: Sequence[str] = (),
     layer_bits: Mapping[str, int] | None = None,
     allow_bad: bool = False,
@@ -287,7 +289,8 @@ def pack(
         bits: 2 to 8 bits a weight (8 if None; floats of weights alone are then kept exactly), or "auto".
         calibrate: examples to quantize by, as for `PackedModel.runtime`; labels are not looked at.
         images: so many of them, and as many again to measure on.
-        max_divergence, target_bytes: what "auto" may lose in nats, or take; see docs/pack.md.
+        max_divergence, min_snr, target_bytes: what "auto" may lose in nats, what it keeps in dB, or what it may take; see docs/pack.md.
+        task: "classify" says that the outputs are scores of classes where neither the graph nor labels show it.
         keep: names of layers that stay in 16 bits; `layer_bits`: 2 to 8 by the names of layers that have other bits than
             `bits`.  A name is that of a tensor, or of the layer, without `.weight`.
         allow_bad: whether a network is packed whose outputs are ruined: below 15 dB beside the float network's, or with more
@@ -307,7 +310,9 @@ def pack(
         bits,
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
+        min_snr=min_snr,
         target_bytes=target_bytes,
+        task=task,
         keep=(keep,) if isinstance(keep, str) else tuple(keep),
         layer_bits=dict(layer_bits or {}),
         allow_bad=allow_bad,

@@ -15,16 +15,17 @@ from long_networks import LONG, POOLS, WIDE_SIGNS, ends, layer, pool, weights
 from small_networks import NETWORKS, integer
 from test_program import CPU, SANITIZED, demo, needs_compiler, random_convolutions
 
-from sepnet.c99 import tables
 from sepnet.c99.compilers import TARGETS, Target
+from sepnet.c99.operators import pool as written_pool
 from sepnet.c99.program import generate
 from sepnet.c99.storage import MOST_SIGNS, store
 from sepnet.core.errors import NetworkError
 from sepnet.integer import requantize
 from sepnet.integer.bounds import sum_bounds
 from sepnet.integer.extremes import following
-from sepnet.integer.model import Conv, IntegerModel
-from sepnet.integer.reference import _convolved, run
+from sepnet.integer.model import IntegerModel
+from sepnet.integer.operators.conv import Conv
+from sepnet.integer.reference import run
 
 KERNELS = {
     "dense": "conv_dense_long",
@@ -108,7 +109,7 @@ def test_boards_equal_the_reference(name: str, target: Target, tmp_path: Path) -
 def everything_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every layer and pool takes the kernels for sums of 64 bits."""
     monkeypatch.setattr(requantize, "_fits", lambda numbers: False)
-    monkeypatch.setattr(tables, "_count_bytes", lambda pool: 4)
+    monkeypatch.setattr(written_pool, "count_bytes", lambda pool: 4)
 
 
 @needs_compiler
@@ -195,11 +196,10 @@ def test_signs_are_followed_through_layers(name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, *model.values[model.input].shape)).astype(np.uint8)
     for at, conv in enumerate(model.operators):
         if isinstance(conv, Conv):
-            before = replace(model, output=conv.source, operators=model.operators[:at])
+            end = replace(model.outputs[0], value=conv.source)
+            before = replace(model, outputs=(end,), operators=model.operators[:at])
             zero = model.values[conv.source].zero
-            random, found = (
-                _convolved(conv, run(before, q).astype(np.int64), zero) for q in (noise, following(model, at))
-            )
+            random, found = (conv.sums(run(before, q).astype(np.int64), zero) for q in (noise, following(model, at)))
             assert np.ptp(found) >= np.ptp(random)
 
 

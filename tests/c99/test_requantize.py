@@ -8,9 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sepnet.core.errors import NetworkError
-from sepnet.integer.model import Value
-from sepnet.integer.reference import requantized
-from sepnet.integer.requantize import requantize
+from sepnet.integer.requantize import requantize, requantized
+from sepnet.integer.value import Value
 
 TARGET = Value("y", (3, 1, 1), 0.1, 7)
 

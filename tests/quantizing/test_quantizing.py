@@ -62,7 +62,7 @@ def correlated(columns: int, rows: int = 2000) -> np.ndarray:
 
 def layer_of(weight: np.ndarray, inputs: np.ndarray) -> CalibratedLayer:
     layer = Layer("w", "b", "x")
-    (moments,) = layer_moments([layer], lambda batch: [batch], [inputs], images=len(inputs))
+    (moments,) = layer_moments([layer], [([inputs], len(inputs))], examples=len(inputs))
     state = {"w": weight, "b": np.zeros(len(weight), np.float32)}
     return CalibratedLayer.of(layer, state, moments)
 
@@ -87,7 +87,38 @@ def test_a_steeper_slope_costs_fewer_bits_and_more_error_and_keeps_the_size_of_t
     assert [each.bits for each in ladder] == sorted((each.bits for each in ladder), reverse=True)
     assert [each.error for each in ladder] == sorted(each.error for each in ladder)
     rows = ladder[1].weight.restore()
-    assert layer.product(layer.rows, rows) == pytest.approx(layer.product(layer.rows, layer.rows), rel=2e-3)
+    assert layer.products(layer.rows, rows).sum() == pytest.approx(
+        layer.products(layer.rows, layer.rows).sum(), rel=2e-3
+    )
+
+
+def depthwise(spread: float) -> CalibratedLayer:
+    """16 filters of 9 weights whose inputs are between 1 and `spread` large, the weights the smaller."""
+    random, sizes = np.random.default_rng(3), np.geomspace(1, spread, 16, dtype=np.float32)
+    inputs = sizes[:, None] * random.standard_normal((50, 16, 40)).astype(np.float32)
+    layer = Layer("w", "b", "x", (9,), (1,), (1,), (4, 4), groups=16)
+    (moments,) = layer_moments([layer], [([inputs], len(inputs))], examples=len(inputs))
+    weight = (random.standard_normal((16, 1, 9)) / sizes[:, None, None]).astype(np.float32)
+    return CalibratedLayer.of(layer, {"w": weight, "b": np.zeros(16, np.float32)}, moments)
+
+
+def test_filters_of_unlike_inputs_have_steps_of_their_own_and_others_share_one() -> None:
+    unlike, alike = cheapest(depthwise(400.0), 0.01), cheapest(depthwise(1.0), 0.01)
+    assert unlike.weight.scale is not None and unlike.weight.scale.bits.shape == (16,)
+    assert alike.weight.scale is not None and alike.weight.scale.bits.shape == ()
+    assert unlike.bits < 1.1 * alike.bits + 16 * 16 and unlike.error < 1.3 * alike.error
+    assert np.abs(unlike.weight.codes).max() < 64
+    restored, given = unlike.weight.restore(), depthwise(400.0).weight
+    errors = np.square(restored - given).sum(axis=(1, 2)) / np.square(given).sum(axis=(1, 2))
+    assert errors.max() < 0.1
+
+
+def test_noise_of_groups_is_of_one_size_in_the_outputs() -> None:
+    layer = depthwise(400.0)
+    tensors, error = disturbed(layer, 0)
+    off = (tensors["w"] - layer.weight).reshape(16, 9)
+    parts = layer.products(off, off)
+    assert parts.sum() == pytest.approx(error) and parts.max() < 5 * parts.min()
 
 
 def test_the_error_is_that_of_the_outputs() -> None:
@@ -103,7 +134,7 @@ def test_wide_layers_are_looked_at_in_parts() -> None:
     inputs = np.random.default_rng(0).standard_normal((300, columns)).astype(np.float32)
     weight = np.random.default_rng(1).standard_normal((3, columns)).astype(np.float32)
     layer = layer_of(weight, inputs)
-    assert [len(each.matrix) for each in layer.curvatures] == [626, 626]
+    assert [each.matrix.shape for each in layer.curvatures] == [(1, 626, 626)] * 2
     assert in_bits(layer, 6).weight.shape == (3, columns)
 
 
@@ -116,7 +147,7 @@ def test_inputs_that_are_always_zero_or_too_few() -> None:
     few = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
     assert np.isfinite(in_bits(layer_of(weight, few), 4).error)
     indefinite = -np.eye(3, dtype=np.float32) * 1e-3 + 1.0
-    assert choose_codes(np.ones((1, 3)), Curvature(indefinite), np.ones(1), 0.0).codes.shape == (1, 3)
+    assert choose_codes(np.ones((1, 1, 3)), Curvature(indefinite[None]), np.ones((1, 1)), 0.0).codes.shape == (1, 1, 3)
 
 
 def test_the_search_meets_its_target_or_says_none() -> None:

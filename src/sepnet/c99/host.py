@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import weakref
@@ -37,11 +38,18 @@ def compile_host(model: IntegerModel, folder: Path, program: Program | None = No
 
     Raises `UsageError` where there is no C compiler.
     """
-    source, target = model.values[model.input], model.values[model.output]
+    source, targets = model.values[model.input], [model.values[each.value] for each in model.outputs]
+    outputs = [
+        {"name": each.name, "shape": value.shape, "sides": each.view.sides, "factors": each.view.factors}
+        for each, value in zip(model.outputs, targets, strict=True)
+    ]
+    ports = {"shape": source.shape, "sides": model.view.sides, "factors": model.view.factors, "outputs": outputs}
     facts = {
         "INPUT_SCALE": float(source.scale).hex(),
-        "OUTPUT_SCALE": float(target.scale).hex(),
-        "OUTPUT_SHAPE": ", ".join(map(str, target.shape)),
+        "PORTS": json.dumps(json.dumps(ports)),
+        "SIZES": ", ".join(str(value.elements) for value in targets),
+        "SCALES": ", ".join(float(value.scale).hex() for value in targets),
+        "ZEROS": ", ".join(str(value.zero) for value in targets),
     }
     defined = "".join(f"#define HOST_{name} {value}\n" for name, value in facts.items())
     calls = (files("sepnet.c99") / "kernels" / "host.c").read_text().replace("@FACTS@\n", defined)

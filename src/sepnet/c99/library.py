@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sepnet.core.errors import DataError
+from sepnet.integer.view import View
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,29 +28,50 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        shapes = list((ctypes.c_int * 6).in_dll(library, "model_shapes"))
-        self._input, self._output = tuple(shapes[:3]), tuple(shapes[3:])
+        text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "model_ports")))
+        ports = json.loads(text)
+        self._shape, self._view = tuple(ports["shape"]), _view(ports)
+        self._outputs = [(each["name"], tuple(each["shape"]), _view(each)) for each in ports["outputs"]]
         self._numbers, self._floats = library.model_numbers, library.model_floats
         for call in (self._numbers, self._floats):
             call.restype = None
             call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
 
+    def run_all(self, q: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.int16]]:
+        """The q (n, channels, height, width) of every output for the input's."""
+        if q.dtype != np.uint8 or q.shape[1:] != self._shape:
+            raise DataError(f"the network takes uint8 of shape {['n', *self._shape]}; found {q.dtype} {list(q.shape)}")
+        parts = self._called(self._numbers, np.ascontiguousarray(q), np.int16)
+        return [view.put(part, shape) for part, (_, shape, view) in zip(parts, self._outputs, strict=True)]
+
     def run(self, q: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
-        """The output's q (n, channels, height, width) for the input's."""
-        if q.dtype != np.uint8:
-            raise DataError(f"the network takes uint8; found {q.dtype}")
-        outputs = np.empty((len(q), *self._output), np.int16)
-        self._call(self._numbers, np.ascontiguousarray(q), outputs)
-        return outputs
+        """The q of the first output."""
+        return self.run_all(q)[0]
 
-    def run_floats(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Outputs for inputs as the network takes them: (n, classes), or (n, channels, height, width) of a map."""
-        flat = self._output[1:] == (1, 1)
-        outputs = np.empty((len(batch), *(self._output[:1] if flat else self._output)), np.float32)
-        self._call(self._floats, np.ascontiguousarray(batch, np.float32), outputs)
-        return outputs
+    def run_floats(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Every output by name for inputs as the network takes them."""
+        sides = self._view.sides
+        if batch.shape[1:] != sides[1:]:
+            raise DataError(
+                f"the network cannot run on input of shape {list(batch.shape)}; expected {['n', *sides[1:]]}"
+            )
+        maps = np.ascontiguousarray(self._view.put(batch, self._shape), np.float32)
+        parts = self._called(self._floats, maps, np.float32)
+        return {
+            name: part.reshape(len(maps) * view.sides[0], *view.sides[1:])
+            for part, (name, _, view) in zip(parts, self._outputs, strict=True)
+        }
 
-    def _call(self, call: Any, inputs: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> None:
-        if inputs.shape[1:] != self._input:
-            raise DataError(f"the network takes input of shape {['n', *self._input]}; found {list(inputs.shape)}")
-        call(inputs.ctypes.data, outputs.ctypes.data, len(inputs))
+    def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The first output."""
+        return self.run_floats(batch)[self._outputs[0][0]]
+
+    def _called(self, call: Any, maps: npt.NDArray[Any], kind: type) -> list[npt.NDArray[Any]]:
+        sizes = [math.prod(shape) for _, shape, _ in self._outputs]
+        found = np.empty((len(maps), sum(sizes)), kind)
+        call(maps.ctypes.data, found.ctypes.data, len(maps))
+        return np.split(found, np.cumsum(sizes)[:-1], axis=1)
+
+
+def _view(port: dict[str, Any]) -> View:
+    return View(tuple(port["sides"]), tuple(tuple((count, step) for count, step in each) for each in port["factors"]))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.c99.schedule import Event, reach_of, schedule
-from sepnet.integer.model import Add, Concat, IntegerModel, Lookup, Multiply, sources_of
+from sepnet.integer.model import IntegerModel
 
 __all__ = ["MemoryPlan", "plan_memory"]
 
@@ -71,7 +71,7 @@ def plan_memory(model: IntegerModel, scratch: Scratch, whole: bool = False) -> M
         (start, end): _worst(model, scratch, start, end)
         for end in range(1, count + 1)
         for start in range(max(0, end - LONGEST_SEGMENT), end)
-        if end - start == 1 or not any(isinstance(each, Concat) for each in model.operators[start:end])
+        if end - start == 1 or not any(each.joins for each in model.operators[start:end])
     }
     cuts = dict.fromkeys(_cut(costs, count, longest) for longest in range(1, LONGEST_SEGMENT + 1))
     plans = []
@@ -102,7 +102,7 @@ def _worst(model: IntegerModel, scratch: Scratch, start: int, end: int) -> int:
     segments = (1,) * start + (end - start,) + (1,) * (len(model.operators) - end)
     events = [each for each in schedule(model, segments) if start <= each.operator < end]
     before = {model.input, *(operator.target for operator in model.operators[:start])}
-    after = {model.output, *(name for operator in model.operators[end:] for name in sources_of(operator))}
+    after = {*model.kept, *(name for operator in model.operators[end:] for name in operator.sources)}
     load = np.zeros(len(events) + 1, np.int64)
     for item in _items(model, scratch, events)[0]:
         alive, dies = item.dies >= 0, item.dies
@@ -139,8 +139,8 @@ def _plan(
     twins = {
         (operator.target, name)
         for operator in model.operators
-        if isinstance(operator, Add | Multiply | Lookup)
-        for name in sources_of(operator)
+        if operator.in_place
+        for name in operator.sources
         if model.values[name].shape == model.values[operator.target].shape
     }
     at: dict[str, int] = {}
@@ -165,21 +165,22 @@ def _items(model: IntegerModel, scratch: Scratch, events: list[Event]) -> tuple[
         rule = reach_of(operator)
         born[operator.target][event.row] = time
         times[event.operator].append(time)
-        for name in sources_of(operator):
+        for name in operator.sources:
             first = event.row * rule.stride - rule.top
             last = min(first + rule.reach, len(dies[name]) - 1)
             dies[name][max(0, min(first, last)) : max(0, last) + 1] = time
-    dies[model.output][:] = len(events)
+    for name in model.kept:
+        dies[name][:] = len(events)
     items, rows = [], {}
     for name, value in model.values.items():
         dies[name] = np.maximum(dies[name], born[name])
-        kept = value.shape[1] if name in (model.input, model.output) else _kept(born[name], dies[name])
+        kept = value.shape[1] if name == model.input or name in model.kept else _kept(born[name], dies[name])
         rows[name] = kept
         size = value.bytes // value.shape[1]
         starts = np.arange(value.shape[1]) % kept * size
         items.append(_Item(name, size, starts, born[name], dies[name]))
     for number, operator in enumerate(model.operators):
-        name = sources_of(operator)[0]
+        name = next(iter(operator.sources), operator.target)
         needed = scratch[number][int(rows[name] < model.values[name].shape[1])]
         if needed and times[number]:
             span = np.array(times[number], np.int64)
@@ -191,8 +192,8 @@ def _whole_items(model: IntegerModel, scratch: Scratch) -> tuple[list[_Item], di
     """The same when an operator makes its whole map at once."""
     one, size = np.zeros(1, np.int64), len(model.operators)
     born = {operator.target: at for at, operator in enumerate(model.operators)} | {model.input: -1}
-    dies = born | {name: at for at, operator in enumerate(model.operators) for name in sources_of(operator)}
-    dies[model.output] = size
+    dies = born | {name: at for at, operator in enumerate(model.operators) for name in operator.sources}
+    dies |= dict.fromkeys(model.kept, size)
     items = [_Item(name, value.bytes, one, one + born[name], one + dies[name]) for name, value in model.values.items()]
     items += [
         _Item(f"scratch {at}", needed, one, one + at, one + at) for at, (needed, _) in enumerate(scratch) if needed

@@ -6,8 +6,8 @@ import numpy as np
 
 from sepnet.core.dataset import normalize
 from sepnet.core.header import InputSpec
-from sepnet.integer.model import Value
 from sepnet.integer.reference import quantize
+from sepnet.integer.value import Value
 
 __all__ = ["pixel_header"]
 

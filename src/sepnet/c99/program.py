@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
+from sepnet.c99.constants import Constants
 from sepnet.c99.memory import MemoryPlan, plan_memory
+from sepnet.c99.operators import WRITTEN
 from sepnet.c99.pixels import pixel_header
 from sepnet.c99.schedule import reach_of
-from sepnet.c99.storage import WIDE_SIGNS, Stored, merge_groups, store
-from sepnet.c99.tables import Pool, detail_of, kernel_of, scratch_of
+from sepnet.c99.written import MOST_SIDE, Part, Place, Written
 from sepnet.core.errors import NetworkError
 from sepnet.core.header import InputSpec
-from sepnet.integer.model import Add, AveragePool, Conv, IntegerModel, Multiply, Operator, ResponseNorm, sources_of
+from sepnet.integer.model import IntegerModel
+from sepnet.integer.value import Value
 
 __all__ = ["Part", "Program", "generate"]
 
@@ -25,19 +29,19 @@ SHARED = {
     "conv_sparse": "conv_sparse_window",
     "conv_sparse_long": "conv_sparse_window",
     "conv_lanes": "conv_lanes_sums",
+    "softmax": "powers",
+    "log_softmax": "powers",
 }
 """What a kernel needs before it."""
-MOST_SIDE, MOST_ARENA = 65535, (1 << 31) - 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """Constants of a program: a layer's weights, with their shape and how they are written, or all that goes with them."""
-
-    name: str
-    shape: tuple[int, ...]
-    how: str
-    bytes: int
+MOST_ARENA = (1 << 31) - 1
+WIDE_SIDES = {
+    "conv": (
+        "uint8_t height, width, stride, left, down, right, direct, format;",
+        "uint16_t height, width, stride, left, down, right;\n    uint8_t direct, format;",
+    ),
+    "pool": ("uint8_t stride, left;", "uint16_t stride, left;"),
+}
+"""Fields of windows, and the same for sides of more than 255."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +72,22 @@ def generate(model: IntegerModel, lanes: bool = False, image: InputSpec | None =
     Raises `NetworkError` for a layer with a side or a step, or a map, that its tables cannot hold.
     """
     if lanes:
-        merged = (merge_groups(each) if isinstance(each, Conv) else each for each in model.operators)
-        model = replace(model, operators=tuple(merged))
-    stored = [store(operator, lanes) if isinstance(operator, Conv) else None for operator in model.operators]
-    scratch = [scratch_of(operator, form, model) for operator, form in zip(model.operators, stored, strict=True)]
-    plan = plan_memory(model, scratch, lanes)
+        model = replace(model, operators=tuple(WRITTEN[type(each)].merged(each) for each in model.operators))
+    written = [WRITTEN[type(each)](each, model, lanes) for each in model.operators]
+    plan = plan_memory(model, [each.scratch for each in written], lanes)
     _check_sizes(model, plan)
-    pool = Pool()
-    source = _source(model, stored, plan, pool)
+    constants = Constants()
+    source = _source(model, written, plan, constants)
     texts = {
-        "model.h": _header(model, plan, pool),
+        "model.h": _header(model, plan, constants),
         "model.c": source,
-        "model_weights.c": _weights(model, pool),
+        "model_weights.c": _weights(model, constants),
         "model_pixels.h": pixel_header(_text("model_pixels.h"), image, model.values[model.input]),
-        "main.c": _text("main.c"),
+        "main.c": _main(model),
         "Makefile": _text("Makefile"),
     }
     counters = 2 * max(plan.segments) if max(plan.segments) > 1 else 0  # of rows that are done
-    return Program(texts, _parts(model, stored, pool), pool.bytes, plan.bytes + counters)
+    return Program(texts, _parts(written, constants), constants.bytes, plan.bytes + counters)
 
 
 def _check_sizes(model: IntegerModel, plan: MemoryPlan) -> None:
@@ -98,12 +100,12 @@ def _check_sizes(model: IntegerModel, plan: MemoryPlan) -> None:
         raise NetworkError(f"the network needs {plan.bytes:,} bytes of RAM; expected {MOST_ARENA:,} at most")
 
 
-def _parts(model: IntegerModel, stored: list[Stored | None], pool: Pool) -> tuple[Part, ...]:
+def _parts(written: Sequence[Written[Any]], constants: Constants) -> tuple[Part, ...]:
     layers: dict[bytes, Part] = {}
-    for operator, form in zip(model.operators, stored, strict=True):
-        if isinstance(operator, Conv) and form is not None:
-            layers.setdefault(form.data, Part(operator.layer, operator.weight.shape, form.how, len(form.data)))
-    rest = pool.bytes - sum(part.bytes for part in layers.values())
+    for each in written:
+        if each.part is not None:
+            layers.setdefault(each.data, each.part)
+    rest = constants.bytes - sum(part.bytes for part in layers.values())
     return (*layers.values(), Part("scales, biases, tables", (), "16 bits a multiplier, 16 or 32 an offset", rest))
 
 
@@ -112,9 +114,10 @@ def _text(name: str) -> str:
     return (files("sepnet.c99") / "kernels" / name).read_text()
 
 
-def _header(model: IntegerModel, plan: MemoryPlan, pool: Pool) -> str:
-    source, target = model.values[model.input], model.values[model.output]
-    weights = "".join(f"extern const {kind} {name}[{len(part)}];\n" for kind, name, part in pool.arrays())
+def _header(model: IntegerModel, plan: MemoryPlan, constants: Constants) -> str:
+    source = model.values[model.input]
+    weights = "".join(f"extern const {kind} {name}[{len(part)}];\n" for kind, name, part in constants.arrays())
+    one = len(model.outputs) == 1
     facts = {
         "INPUT_CHANNELS": source.shape[0],
         "INPUT_HEIGHT": source.shape[1],
@@ -122,57 +125,107 @@ def _header(model: IntegerModel, plan: MemoryPlan, pool: Pool) -> str:
         "INPUT_BYTES": source.elements,
         "INPUT_SCALE": f"{source.scale:.9g}",
         "INPUT_ZERO": source.zero,
-        "OUTPUTS": target.elements,
-        "OUTPUT_SCALE": f"{target.scale:.9g}",
-        "OUTPUT_ZERO": target.zero,
-        "WEIGHT_BYTES": pool.bytes,
+        "OUTPUTS": sum(model.values[each.value].elements for each in model.outputs),
+        **(_scale("OUTPUT", model.values[model.output]) if one else _outputs(model)),
+        "WEIGHT_BYTES": constants.bytes,
         "ARENA_BYTES": plan.bytes,
     }
     defined = "".join(f"#define MODEL_{name} {value}\n" for name, value in facts.items())
+    text = _text("model.h")
+    if not one:
+        start, end = text.index("/* Output number"), text.index("/* For model.c alone")
+        text = text[:start] + _text("outputs.h") + "\n" + text[end:]
     return (
-        _text("model.h")
-        .replace("@NETWORK@", _comment(model.network))
-        .replace("@FACTS@\n", defined)
-        .replace("@WEIGHTS@\n", weights)
+        text.replace("@NETWORK@", _comment(model.network)).replace("@FACTS@\n", defined).replace("@WEIGHTS@\n", weights)
     )
+
+
+def _main(model: IntegerModel) -> str:
+    if len(model.outputs) == 1:
+        return _text("main.c")
+    sizes = "".join(f"    MODEL_OUTPUT_{at}_SIZE,\n" for at in range(len(model.outputs)))
+    return _text("main_outputs.c").replace("@SIZES@\n", sizes)
+
+
+def _scale(name: str, value: Value) -> dict[str, object]:
+    return {f"{name}_SCALE": f"{value.scale:.9g}", f"{name}_ZERO": value.zero}
+
+
+def _outputs(model: IntegerModel) -> dict[str, object]:
+    """Of several outputs: how many there are, and the name, the place, the size and the scale of each."""
+    facts: dict[str, object] = {"OUTPUT_COUNT": len(model.outputs)}
+    first = 0
+    for at, each in enumerate(model.outputs):
+        value, sides = model.values[each.value], " x ".join(map(str, each.view.sides))
+        facts[f"OUTPUT_{at}_NAME"] = f'"{_comment(each.name)}" /* {sides} */'
+        facts[f"OUTPUT_{at}_FIRST"], facts[f"OUTPUT_{at}_SIZE"] = first, value.elements
+        facts |= _scale(f"OUTPUT_{at}", value)
+        first += value.elements
+    return facts
 
 
 def _comment(text: str) -> str:
     return "".join(letter if letter.isalnum() or letter in " _-.,()" else " " for letter in text)[:100]
 
 
-def _source(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan, pool: Pool) -> str:
-    kernels = [kernel_of(operator, form) for operator, form in zip(model.operators, stored, strict=True)]
+def _source(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPlan, constants: Constants) -> str:
+    kernels = [each.kernel for each in written]
     numbers = {model.input: 0} | {operator.target: at + 1 for at, operator in enumerate(model.operators)}
     details: dict[str, list[str]] = {}
     places: list[str] = []
-    for at, (operator, form) in enumerate(zip(model.operators, stored, strict=True)):
-        kind, initializer, address = detail_of(at, operator, form, model, plan=plan, pool=pool, numbers=numbers)
+    for at, each in enumerate(written):
+        kind, initializer, address = each.detail(Place(at, plan, numbers), constants)
         if kind:
             rows = details.setdefault(kind, [])
             address = f"{kind.split()[1]}s + {len(rows)}"
-            rows.append(f"    {initializer},{_named(operator)}")
+            rows.append(f"    {initializer},{_titled(each)}")
         places.append(address)
     used = sorted(set(kernels))
-    parts = [_settings(model, stored, plan), _text("begin.c")]
+    parts = [_settings(model, written, plan), _text("begin.c")]
     parts += [f"#define MODEL_LANES {used.index('conv_lanes')}\n"] if "conv_lanes" in used else []
     parts.append(_maps(model, plan))
-    parts += [_text(f"{base}.c") for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
+    wide = any(max(each.sides, default=0) > 255 for each in written)
+    parts += [_struct(base, wide) for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
     parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
-    parts += [_text(f"{name}.c") for name in _with_shared(used, any(_is_long(each) for each in model.operators))]
+    parts += [
+        _text(f"{name}.c")
+        for name in _with_shared(
+            used,
+            any(each.rule is not None and each.rule.long_sum and each.bounds is not None for each in model.operators),
+        )
+    ]
     parts += [_text("conv_signs_thumb.c")] if "conv_signs" in used else []
     parts += [
         f"static const {kind} {kind.split()[1]}s[] = {{\n" + "\n".join(rows) + "\n};\n"
         for kind, rows in details.items()
     ]
-    parts.append(_operations(model, kernels, used, places, numbers=numbers))
+    parts.append(_operations(written, kernels, used, places, numbers=numbers))
     if max(plan.segments) > 1:
         parts.append(f"static const uint8_t segments[] = {{{', '.join(map(str, plan.segments))}}};\n")
     by_row = [(at, name) for at, name in enumerate(used) if name != "conv_lanes"]
     cases = "".join(f"    case {at}: {name}(step, row); break;\n" for at, name in by_row) or "    default: (void)row;\n"
     end = "end_streamed.c" if max(plan.segments) > 1 else "end.c" if len(by_row) == len(used) else "end_lanes.c"
-    parts.append(_text("run.c").replace("@CASES@\n", cases) + "\n" + _text(end))
+    parts.append(_run(model, numbers).replace("@CASES@\n", cases) + "\n" + _text(end))
     return "\n".join(parts)
+
+
+def _struct(base: str, wide: bool) -> str:
+    """The details of windows; `wide` gives two bytes to their sides and steps."""
+    text = _text(f"{base}.c")
+    return text.replace(*WIDE_SIDES[base]) if wide else text
+
+
+def _run(model: IntegerModel, numbers: dict[str, int]) -> str:
+    """The text of run.c; what reads outputs is another one where there are several, or one that lies as it is read."""
+    text, last = _text("run.c"), len(numbers) - 1
+    if len(model.outputs) == 1 and model.outputs[0].view.plain and numbers[model.output] == last:
+        return text
+    rows = (
+        f"    {{{model.values[each.value].elements}, {numbers[each.value]}, {int(not each.view.plain)}}}, /* {_comment(each.name)} */\n"
+        for each in model.outputs
+    )
+    several = _text("outputs.c") if len(model.outputs) > 1 else _text("outputs.c").split("void model_copy")[0]
+    return text[: text.index("int model_output(")] + several.replace("@OUTPUTS@\n", "".join(rows))
 
 
 def _with_shared(used: list[str], long: bool) -> list[str]:
@@ -185,18 +238,9 @@ def _with_shared(used: list[str], long: bool) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _is_long(operator: Operator) -> bool:
-    return isinstance(operator, Conv) and operator.requantize.long_sum
-
-
-def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan) -> str:
-    scaling = (Conv, AveragePool, Add, Multiply, ResponseNorm)
-    long = any(operator.requantize.long for operator in model.operators if isinstance(operator, scaling))
-    signs = [
-        (operator.weight.shape, form.format % WIDE_SIGNS)
-        for operator, form in zip(model.operators, stored, strict=True)
-        if isinstance(operator, Conv) and form is not None and form.kind == "signs"
-    ]
+def _settings(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPlan) -> str:
+    long = any(each.rule is not None and each.rule.long for each in model.operators)
+    signs = [each.signs for each in written if each.signs is not None]
     other = any(shape[3] != 3 or (shape[1] + 3) // 4 % 2 or block % 2 for shape, block in signs)
     lines = [
         f'/* {_comment(model.network)}, generated by sepnet. */\n#include "model.h"\n',
@@ -210,8 +254,8 @@ def _settings(model: IntegerModel, stored: list[Stored | None], plan: MemoryPlan
     return "\n".join(lines) + "\n"
 
 
-def _named(operator: Operator) -> str:
-    return f" /* {_comment(operator.layer)} */" if isinstance(operator, Conv) else ""
+def _titled(written: Written[Any]) -> str:
+    return f" /* {_comment(written.operator.title)} */" if written.part is not None else ""
 
 
 def _maps(model: IntegerModel, plan: MemoryPlan) -> str:
@@ -226,17 +270,15 @@ def _maps(model: IntegerModel, plan: MemoryPlan) -> str:
 
 
 def _operations(
-    model: IntegerModel, kernels: list[str], used: list[str], places: list[str], *, numbers: dict[str, int]
+    written: Sequence[Written[Any]], kernels: list[str], used: list[str], places: list[str], *, numbers: dict[str, int]
 ) -> str:
     rows = []
-    for at, operator in enumerate(model.operators):
-        reach = reach_of(operator)
-        sources = sources_of(operator)
-        second = numbers[sources[1]] if isinstance(operator, Add | Multiply) else numbers[sources[0]]
+    for at, each in enumerate(written):
+        reach = reach_of(each.operator)
         fields = (
             places[at],
-            numbers[sources[0]],
-            second,
+            numbers.get(next(iter(each.operator.sources), ""), 0),
+            numbers.get(each.second, 0),
             at + 1,
             reach.reach,
             used.index(kernels[at]),
@@ -247,9 +289,9 @@ def _operations(
     return "static const struct operation operations[] = {\n" + "\n".join(rows) + "\n};\n"
 
 
-def _weights(model: IntegerModel, pool: Pool) -> str:
+def _weights(model: IntegerModel, constants: Constants) -> str:
     parts = [f'/* Weights of {_comment(model.network)}, generated by sepnet. */\n#include "model.h"\n']
-    for kind, name, numbers in pool.arrays():
+    for kind, name, numbers in constants.arrays():
         lines = [", ".join(map(str, numbers[at : at + 24])) for at in range(0, len(numbers), 24)]
         parts.append(f"const {kind} {name}[{len(numbers)}] = {{\n    " + ",\n    ".join(lines) + "\n};\n")
     return "\n".join(parts)

@@ -10,18 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sepnet.core.errors import NetworkError
-from sepnet.integer.model import AveragePool, Conv, IntegerModel, MaxPool, Operator, Pad, Slice, sources_of
+from sepnet.integer.model import IntegerModel
+from sepnet.integer.operator import Operator, Reach
 
-__all__ = ["Event", "Reach", "reach_of", "schedule"]
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Row r of an operator reads the rows r * stride - top to r * stride - top + reach of its sources, as far as they exist."""
-
-    stride: int
-    top: int
-    reach: int
+__all__ = ["Event", "reach_of", "schedule"]
 
 
 @dataclass(frozen=True)
@@ -33,16 +25,8 @@ class Event:
 
 
 def reach_of(operator: Operator) -> Reach:
-    """Which rows an operator reads."""
-    if isinstance(operator, Conv):
-        height = (operator.weight.shape[2] - 1) * operator.dilations[0]
-        found = Reach(operator.strides[0], operator.pads[0], height)
-    elif isinstance(operator, MaxPool | AveragePool):
-        found = Reach(operator.strides[0], operator.pads[0], operator.kernel[0] - 1)
-    elif isinstance(operator, Slice):
-        found = Reach(operator.steps[1], 0, operator.starts[1])
-    else:
-        found = Reach(1, operator.before[1] if isinstance(operator, Pad) else 0, 0)
+    """Which rows an operator reads.  Raises `NetworkError` for numbers that tables cannot hold."""
+    found = operator.reach
     if max(found.stride, found.top) > 255 or found.reach > 65535:
         raise NetworkError(
             f"the layer that makes {operator.target!r} has a stride of {found.stride} and {found.top} rows of zeros; expected 255 at most"
@@ -56,7 +40,7 @@ def schedule(model: IntegerModel, segments: Sequence[int]) -> list[Event]:
     heights = [model.values[operator.target].shape[1] for operator in model.operators]
     reaches = [reach_of(operator) for operator in model.operators]
     reads = [
-        [(maker[name], model.values[name].shape[1] - 1) for name in sources_of(operator) if name in maker]
+        [(maker[name], model.values[name].shape[1] - 1) for name in operator.sources if name in maker]
         for operator in model.operators
     ]
     done = [0] * len(model.operators)

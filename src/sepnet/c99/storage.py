@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.model import Conv
+from sepnet.integer.operators.conv import Conv
 
 __all__ = ["UNPACKED", "WIDE_SIGNS", "Stored", "lanes_run", "merge_groups", "store"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -16,7 +16,15 @@ from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.limits import limits_of
-from sepnet.core.pack_options import EFFECT_SECONDS, IMAGES, MAX_DIVERGENCE, PATIENCE, PackOptions
+from sepnet.core.pack_options import (
+    EFFECT_SECONDS,
+    IMAGES,
+    MAX_DIVERGENCE,
+    MIN_SNR,
+    PATIENCE,
+    PackOptions,
+    Task,
+)
 
 __all__ = ["pack"]
 
@@ -71,7 +79,23 @@ def pack(
         typer.Option(
             "--max-divergence",
             metavar="NATS",
-            help=f"With --bits auto: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {MAX_DIVERGENCE}.",
+            help=f"With --bits auto, of classifiers: how far the outputs may be from the float network's, mean Kullback-Leibler divergence; default {MAX_DIVERGENCE}.",
+        ),
+    ] = None,
+    min_snr: Annotated[
+        float | None,
+        typer.Option(
+            "--min-snr",
+            metavar="DB",
+            help=f"With --bits auto, of any network: least signal to noise of each output against the float network's; default {MIN_SNR:g} of what is no classifier.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="classify: the outputs are scores of classes, to be measured as divergence.  Needless where the graph ends in a Softmax, or --calibrate names a data set of as many classes as there are outputs.",
         ),
     ] = None,
     target_bytes: Annotated[
@@ -80,7 +104,7 @@ def pack(
             "--target-bytes",
             metavar="N",
             parser=integer(1),
-            help="With --bits auto: what the file may take, in place of --max-divergence.",
+            help="With --bits auto: what the file may take, in place of --max-divergence and --min-snr.",
         ),
     ] = None,
     allow_bad: Annotated[
@@ -124,6 +148,8 @@ def pack(
         common,
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
+        min_snr=min_snr,
+        task=cast(Task | None, task),
         target_bytes=target_bytes,
         keep=tuple(keep or ()),
         layer_bits=layer_bits,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, shape_text, table
-from sepnet.core.pack_report import PackReport, PackRow
+from sepnet.core.pack_report import Measured, PackReport, PackRow
 
 __all__ = ["pack_json", "print_pack"]
 
@@ -42,11 +42,24 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
         note(f"kept in 16 bits: {plain(kept.name)}; 8 bits of it alone leave output {plain(kept.output)} at {alone}")
     if report.advice:
         note(plain(report.advice))
-    if report.agreement is not None:
-        found = report.agreement
-        note(
-            f"{found.images:,} training images: divergence {found.divergence:.4g} nats, {found.changed:.2%} change their most probable class"
+    if report.measured is not None:
+        _print_measured(report.measured)
+
+
+def _print_measured(found: Measured) -> None:
+    which = f"{found.examples:,} {found.noun}"
+    if found.quantized_by:
+        which = (
+            f"{which}, those that it was quantized by"
+            if found.examples > 1
+            else "the one example that it was quantized by"
         )
+    if found.agreement is None:
+        print_outputs(found.rows, f"outputs of {which}")
+        return
+    note(
+        f"{which}: divergence {found.agreement.divergence:.4g} nats, {found.agreement.changed:.2%} change their most probable class"
+    )
 
 
 def _alone(row: PackRow) -> str:
@@ -91,6 +104,7 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "advice": report.advice,
         "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
+        "measured": None if report.measured is None else dataclasses.asdict(report.measured),
         "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

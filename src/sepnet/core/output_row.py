@@ -12,6 +12,9 @@ from sepnet.core.errors import NetworkError
 
 __all__ = ["OutputRow", "output_row"]
 
+CONSTANT = 1e-10
+"""Numbers whose variance is at most this part of their mean square are one number, but for rounding."""
+
 
 @dataclass(frozen=True)
 class OutputRow:
@@ -54,6 +57,8 @@ def output_row(name: str, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> 
     if not exact.size:
         return OutputRow(name)
     lost = np.nan_to_num(found[finite].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0) - exact
-    noise, signal = float(np.mean(lost**2)), float(np.var(exact)) or float(np.mean(exact**2))
+    noise, square = float(np.mean(lost**2)), float(np.mean(exact**2))
+    variance = float(np.var(exact))
+    signal = variance if variance > CONSTANT * square else square
     decibels = None if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
     return OutputRow(name, decibels, float(np.abs(lost).max()), float(np.abs(exact).max()))

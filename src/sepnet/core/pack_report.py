@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "Kept", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "Kept", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,23 @@ class Agreement:
     images: int
     divergence: float
     changed: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Beside the float network, on `examples` examples, called `noun`.
+
+    Attributes:
+        rows: a row an output.
+        agreement: of a classifier.
+        quantized_by: whether there were so few that the same were quantized by.
+    """
+
+    examples: int
+    noun: str
+    rows: tuple[OutputRow, ...]
+    agreement: Agreement | None
+    quantized_by: bool
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,7 @@ class PackReport:
         bytes_before: size of the file that came, with those that hold its weights.
         checked: examples on which the outputs of the packed bytes were compared with those of the file that came.
         difference: the largest difference of the first output; `largest` is the largest of it.  None when nothing could be run.
-        agreement: with the float network, on training images that were not calibrated on.
+        measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
         kept: tensors that were kept in 16 bits because fewer spoil an output.
@@ -111,10 +128,15 @@ class PackReport:
     checked: int = 0
     difference: float | None = None
     largest: float | None = None
-    agreement: Agreement | None = None
+    measured: Measured | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
     kept: tuple[Kept, ...] = ()
     advice: str = ""
     passes: tuple[PassRow, ...] = ()
     fixed: int = 0
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """With the float network, of a classifier that was calibrated."""
+        return self.measured.agreement if self.measured else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -25,8 +25,8 @@ from sepnet.exporters.comparison import compare
 from sepnet.graphs.ports import one_float_input
 from sepnet.integer.extremes import following, layers_to_follow
 from sepnet.integer.lower import lower
-from sepnet.integer.model import Conv, IntegerModel
-from sepnet.integer.reference import quantize, run, run_floats
+from sepnet.integer.model import IntegerModel
+from sepnet.integer.reference import laid, quantize, run_all, run_floats
 from sepnet.integer.trace import trace
 from sepnet.quantizing.activations import ActivationCalibration, Run
 from sepnet.runtimes.activation_ranges import Method, Range
@@ -67,7 +67,7 @@ class C99(Exporter, frozen=True):
                 "--to c99 found nothing to calibrate by; expected --calibrate DATA (a data set, or a file .npz)"
             )
         _check_ours(path)
-        (source, *_), (target, *_) = one_float_input(model, self.name)
+        (source, *_), _ = one_float_input(model, self.name)
         data = material.calibrate.data
         image = model.header.input
         if image is None and isinstance(data, Dataset):
@@ -77,12 +77,9 @@ class C99(Exporter, frozen=True):
             image = InputSpec(example.shape[1:], *((image.mean, image.std) if image else ()))
         trace(model, image.shape)  # what cannot be done is said before calibration takes its time
 
-        def named(compute: Callable[[Floats], Floats]) -> Run:
-            return lambda feed: {target.name: compute(feed[source.name])}
-
         def build(ranges: dict[str, Range]) -> Run:
             whole = lower(model, ranges, image.shape)
-            return named(lambda batch: run_floats(whole, batch))
+            return lambda feed: run_floats(whole, feed[source.name])
 
         calibration = ActivationCalibration(model, material.calibrate, material.progress)
         ranges, methods = calibration.choose(build, self.method)
@@ -90,7 +87,7 @@ class C99(Exporter, frozen=True):
         program = generate(whole, image=image)
         images = next(calibration.batches())[source.name]
         compute, remark = _checked(whole, program, images, material.progress)
-        check = compare(model, OnnxRuntime(model), named(compute), batch=0, material=material)
+        check = compare(model, OnnxRuntime(model), lambda feed: compute(feed[source.name]), batch=0, material=material)
         kept = [name for name in EXAMPLES if _differs(path / name, program.files[name])]
         write_folder(path, {name: text.encode() for name, text in program.files.items() if name not in kept})
         rows = tuple(ExportRow(part.name, part.shape, part.how, part.bytes) for part in program.parts)
@@ -119,7 +116,7 @@ def _differs(path: Path, text: str) -> bool:
 
 def _checked(
     whole: IntegerModel, program: Program, images: Floats, progress: Progress
-) -> tuple[Callable[[Floats], Floats], str]:
+) -> tuple[Callable[[Floats], Mapping[str, Floats]], str]:
     """What computes the program's outputs: itself, compiled here and compared with its definition, or else the definition."""
     if not find_compiler():
         return lambda batch: run_floats(whole, batch), "found no C compiler here, so it was not compiled or checked"
@@ -127,7 +124,7 @@ def _checked(
     done, total = 0, sum(len(inputs) for _, inputs in tried)
     for says, inputs in tried:
         for q in inputs[:, None]:
-            if not np.array_equal(compiled.run(q), run(whole, q)):
+            if not all(map(np.array_equal, compiled.run_all(q), run_all(whole, q))):
                 raise NetworkError(
                     f"the compiled program does not compute what it should on {says}; nothing was written"
                 )
@@ -142,7 +139,7 @@ def _tried(whole: IntegerModel, images: Floats) -> list[tuple[str, npt.NDArray[n
     source, layers = whole.values[whole.input], layers_to_follow(whole, FOLLOWED)
     ends = np.stack([np.full(source.shape, q, np.uint8) for q in (0, 255)])
     tried = [
-        (f"{min(len(images), IMAGES)} calibration examples", quantize(source, images[:IMAGES])),
+        (f"{min(len(images), IMAGES)} calibration examples", quantize(source, laid(whole, images[:IMAGES]))),
         ("inputs of all 0 and all 255", ends),
     ]
     if layers:
@@ -153,7 +150,7 @@ def _tried(whole: IntegerModel, images: Floats) -> list[tuple[str, npt.NDArray[n
 
 def _numbers(whole: IntegerModel) -> str:
     """How wide its numbers are."""
-    long = [each.layer for each in whole.operators if isinstance(each, Conv) and each.requantize.long_sum]
+    long = [each.title for each in whole.operators if each.title and each.rule is not None and each.rule.long_sum]
     wider = f", of 64 bits in {', '.join(long)}" if long else ""
     return f"uint8 activations, sums of 32 bits{wider}, no floats: the same on every processor; weights stay packed"
 

@@ -38,7 +38,9 @@ def function_of(node: Node, limits: Limits) -> Callable[[Array], Array]:
     if clamp is not None:
         return lambda x: np.clip(x, *clamp)
     alpha = node.number("alpha", {"LeakyRelu": 0.01, "HardSigmoid": 0.2}.get(node.op, 1.0))
-    beta = node.number("beta", 0.5)
+    beta, gamma = node.number("beta", 0.5), node.number("gamma", 1.0507009873554805)
+    selu, tanh = node.number("alpha", 1.6732632423543772), node.text("approximate", "none") == "tanh"
+    error = np.vectorize(erf, otypes=[np.float64])
     functions: dict[str, Callable[[Array], Array]] = {
         "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
         "HardSigmoid": lambda x: np.clip(alpha * x + beta, 0, 1),
@@ -50,7 +52,19 @@ def function_of(node: Node, limits: Limits) -> Callable[[Array], Array]:
         "Abs": np.abs,
         "Sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
         "Exp": np.exp,
-        "Erf": np.vectorize(erf, otypes=[np.float64]),
+        "Erf": error,
         "Softplus": lambda x: np.logaddexp(x, 0),
+        "Softsign": lambda x: x / (1 + np.abs(x)),
+        "Selu": lambda x: gamma * np.where(x < 0, selu * np.expm1(x), x),
+        "Celu": lambda x: np.where(x < 0, alpha * np.expm1(x / alpha), x),
+        "ThresholdedRelu": lambda x: np.where(x > alpha, x, 0),
+        "Gelu": lambda x: x / 2 * (1 + (np.tanh(0.7978845608 * (x + 0.044715 * x**3)) if tanh else error(x / 2**0.5))),
+        "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
+        "Log": lambda x: np.log(np.maximum(x, 1e-30)),
+        "Reciprocal": lambda x: 1 / np.where(x == 0, 1e-30, x),
+        "Floor": np.floor,
+        "Ceil": np.ceil,
+        "Round": np.rint,
+        "Sign": np.sign,
     }
     return functions[node.op]

@@ -1,14 +1,16 @@
-"""The multipliers, offsets and shifts that make 8-bit numbers of exact sums."""
+"""The multipliers, offsets and shifts that make 8-bit numbers of exact sums, and what they make of them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError
-from sepnet.integer.model import Requantize, Value
+from sepnet.integer.value import Value
 
-__all__ = ["requantize"]
+__all__ = ["Requantize", "requantize", "requantized", "scaled"]
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -19,6 +21,31 @@ LARGEST_BIAS, BEYOND = 2.0**30, 2.0**16
 """In steps of a result; a bias so far beyond the largest sum makes the result its limit, however large it is."""
 FINEST = 64
 """Steps of an offset in one step of the result, which 16 bits have to give it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Requantize:
+    """From a sum to a number: clamp((sum * multipliers[c] + offsets[c] * 2**offset_shift) >> shift, low, high).
+
+    `>>` rounds towards minus infinity; one half, the zero of the result and that of what went in are in the offset.
+
+    Attributes:
+        multipliers: int16, one a channel.
+        offsets: int32, one a channel.
+        offset_shift, shift: bits.
+        low, high: limits of the result, those of an activation function that is part of the operator among them.
+        long: whether a product needs more than 32 bits; otherwise it fits them whatever the inputs are.
+        long_sum: whether a sum already does; then `long` is set too.
+    """
+
+    multipliers: npt.NDArray[np.int16]
+    offsets: npt.NDArray[np.int32]
+    offset_shift: int
+    shift: int
+    low: int
+    high: int
+    long: bool
+    long_sum: bool
 
 
 def requantize(
@@ -105,3 +132,15 @@ def _bits_over(largest: int, bits: int) -> int:
     """Low bits to leave out so that `bits` hold what the rest is rounded to."""
     step = max(0, largest.bit_length() - bits)
     return step + ((largest + ((1 << step) >> 1)) >> step >= 1 << bits)
+
+
+def requantized(rule: Requantize, total: Integers) -> Integers:
+    """A sum (n, channels, height, width) as q."""
+    multipliers = rule.multipliers.astype(np.int64)[:, None, None]
+    return scaled(rule, total * multipliers, rule.offsets[:, None, None])
+
+
+def scaled(rule: Requantize, product: Integers, offsets: npt.NDArray[np.int32]) -> Integers:
+    """A sum with its multiplier in it as q, each with its offset."""
+    shifted = (product + (offsets.astype(np.int64) << rule.offset_shift)) >> rule.shift
+    return np.asarray(np.clip(shifted, rule.low, rule.high), np.int64)

@@ -1,22 +1,18 @@
-"""Local response normalization: found again in a graph as the nodes that torch's exporter makes of it, and its table."""
+"""Local response normalization: found again in a graph as the nodes that torch's exporter makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from sepnet.graphs.onnx_graph import Node, attribute
-from sepnet.integer.drafts import Response
 from sepnet.integer.graph_values import Array, GraphValues
+from sepnet.integer.operators.response import Response
 
-__all__ = ["FINEST_FACTOR", "collapse", "factors", "response"]
+__all__ = ["collapse", "response"]
 
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze")
-FINEST_FACTOR = 4095
-"""The integer that stands for the factor of a sum of 0, the largest there is."""
-_ENTRIES = 256
 
 
 def collapse(nodes: Sequence[Node], outputs: Sequence[str], constants: Mapping[str, object]) -> list[Node]:
@@ -112,21 +108,4 @@ def response(values: GraphValues, node: Node) -> None:
     beta, bias = node.number("beta", 0.75), node.number("bias", 1.0)
     if node.integer("channels", shape[0]) != shape[0] or min(alpha, beta) < 0 or bias <= 0 or not 0 < size <= 255:
         raise values.unsupported(node, f"size {size}, alpha {alpha:g}, beta {beta:g}, bias {bias:g} of {list(shape)}")
-    values.give(node, Response(ref.name, node.outputs[0], size, alpha, beta, bias), shape, ref.sides)
-
-
-def factors(draft: Response, scale: float) -> tuple[npt.NDArray[np.int16], int, float]:
-    """(table, shift, step): what q is multiplied with for a sum S of squares of q is about table[S >> shift] * step.
-
-    Between entries it runs straight; there are at most 257 of them, the first is `FINEST_FACTOR`.
-
-    >>> table, shift, step = factors(Response("x", "y", 5, 1e-2, 0.75, 1.0), 0.1)
-    >>> len(table), shift, int(table[0]), round(int(table[-1]) * step, 3), round((1 + 1e-2 * 0.01 / 5 * 159 * 2048) ** -0.75, 3)
-    (160, 11, 4095, 0.22, 0.22)
-    """
-    largest = 255 * 255 * draft.size
-    shift = max(0, largest.bit_length() - _ENTRIES.bit_length() + 1)
-    sums = np.arange((largest >> shift) + 2, dtype=np.float64) * 2.0**shift
-    exact = (draft.bias + draft.alpha / draft.size * scale * scale * sums) ** -draft.beta
-    step = float(exact[0]) / FINEST_FACTOR
-    return np.rint(exact / step).astype(np.int16), shift, step
+    values.give(node, Response(ref.name, node.outputs[0], size, alpha, beta, bias), shape, ref.view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ MOST_COLUMNS = 1152
 """Of the weights of a filter that are looked at together: 128 channels of 3 x 3 kernels."""
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -96,21 +97,31 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
     return tuple(found)
 
 
-def rows_of(layer: Layer, values: Floats) -> Floats:
+def rows_of(layer: Layer, values: Floats, draw: Callable[[int], Rows | None] = lambda count: None) -> Floats:
     """What the filters of each group are multiplied with: (groups, rows, weights a filter), a row an output position.
+
+    Args:
+        layer: which one.
+        values: what goes in.
+        draw: from the number of rows to those that are wanted, None for all.
 
     >>> layer = Layer("w", "", "x", (2,), (1,), (1,), (0, 0))
     >>> rows_of(layer, np.float32([[[1, 2, 3]]])).tolist()
     [[[1.0, 2.0], [2.0, 3.0]]]
     """
     if not layer.kernel:
-        return values.reshape(1, -1, values.shape[-1])
+        flat = values.reshape(1, -1, values.shape[-1])
+        chosen = draw(flat.shape[1])
+        return flat if chosen is None else flat[:, chosen]
     sides = len(layer.kernel)
     spans = reach(layer.kernel, layer.dilations)
     pads = around(layer.same, layer.pads, sides=values.shape[2:], reach=spans, strides=layer.strides)
     windows = windows_of(values, layer.kernel, layer.strides, pads, dilations=layer.dilations)
-    count, channels = windows.shape[:2]
-    grouped = windows.reshape(count, layer.groups, channels // layer.groups, *windows.shape[2:])
-    order = (1, 0, *range(3, 3 + sides), 2, *range(3 + sides, 3 + 2 * sides))
+    count, channels, *out = windows.shape[: 2 + sides]
     size = channels // layer.groups * int(np.prod(layer.kernel))
-    return np.asarray(grouped.transpose(order).reshape(layer.groups, -1, size), np.float32)
+    places = np.moveaxis(windows, 1, 1 + sides)
+    chosen = draw(count * int(np.prod(out)))
+    if chosen is not None:
+        places = places[np.unravel_index(chosen, (count, *out))]
+    rows = places.reshape(-1, layer.groups, size)
+    return np.ascontiguousarray(rows.transpose(1, 0, 2), np.float32)

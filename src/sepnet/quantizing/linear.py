@@ -10,7 +10,15 @@ import numpy.typing as npt
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
 from sepnet.core.layer_bits import KEPT
 
-__all__ = ["code_kept", "code_other", "code_weight", "filter_steps", "largest_code"]
+__all__ = [
+    "BIAS_BITS",
+    "code_kept",
+    "code_other",
+    "code_weight",
+    "filter_steps",
+    "filters_of",
+    "largest_code",
+]
 
 Floats = npt.NDArray[np.floating]
 CANDIDATES = np.linspace(0.3, 1.0, 40)
@@ -51,14 +59,22 @@ def filter_steps(rows: Floats, largest: int) -> Half:
     return Half.of(best)
 
 
+def filters_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sides of a weight along which filters lie: the first, or two of a stack of matrices, as of an LSTM.
+
+    >>> filters_of((64, 3, 5, 5)), filters_of((2, 512, 128))
+    ((64,), (2, 512))
+    """
+    return shape[:2] if len(shape) == 3 and shape[0] <= 2 else shape[:1]
+
+
 def code_weight(name: str, weight: Floats, bits: int) -> CodedTensor:
     """A layer's weight, filters first: `bits` bits, a step a filter (a row of a stack of matrices, as of an LSTM).
 
     >>> code_weight("w", np.float32([[-1.0, 1.0, 0.5], [0.02, 0.01, 0.0]]), 2).codes.tolist()
     [[-1, 1, 1], [1, 1, 0]]
     """
-    stacked = weight.ndim == 3 and weight.shape[0] <= 2
-    shape = weight.shape[:2] if stacked else weight.shape[:1]
+    shape = filters_of(weight.shape)
     rows = weight.reshape(int(np.prod(shape)), -1)
     half = filter_steps(rows, largest_code(bits))
     steps = half.numbers()[:, None]
@@ -88,8 +104,8 @@ def code_kept(name: str, numbers: Floats) -> CodedTensor:
     return halves if nearer else integers
 
 
-def code_other(name: str, numbers: Floats, bias: bool) -> CodedTensor:
-    """What is no layer's weight: a bias in 8 bits with one step, anything else in binary16.
+def code_other(name: str, numbers: Floats, bias: bool, bits: int = BIAS_BITS) -> CodedTensor:
+    """What is no layer's weight: a bias in 8 bits, or as many as asked for, with one step; anything else in binary16.
 
     Whole numbers that binary16 does not hold, such as positions above 2,048, are float32.
 
@@ -102,7 +118,7 @@ def code_other(name: str, numbers: Floats, bias: bool) -> CodedTensor:
         half = float_codes(name, numbers, "float16", ("keep",))
         lossy = np.array_equal(numbers, np.rint(numbers)) and not np.array_equal(half.restore(), numbers)
         return float_codes(name, numbers, "float32", ("keep",)) if lossy else half
-    largest = largest_code(BIAS_BITS)
+    largest = largest_code(bits)
     step = Half.of(np.asarray(np.abs(numbers).max() / largest))
     codes = np.clip(np.rint(numbers / step.numbers()), -largest, largest).astype(np.int64)
     return CodedTensor(name, codes, "integer", ("linear",), step)

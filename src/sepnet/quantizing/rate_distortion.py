@@ -12,12 +12,13 @@ column by column with all others fixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Coded", "Curvature", "choose_codes"]
+__all__ = ["Coded", "Curvature", "Flat", "choose_codes"]
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -27,40 +28,67 @@ DAMPING = 1e-4
 MOST = 1 << 15
 
 
+@dataclass(frozen=True)
+class Flat:
+    """H where nothing is known of what goes in: the identity, for one group."""
+
+    stiffness: Doubles = field(default_factory=lambda: np.ones(1))
+
+    def times(self, rows: Floats) -> Floats:
+        """rows H."""
+        return rows
+
+
 class Curvature:
-    """The matrix H of one group of a layer, made ready.
+    """The matrices H of the groups of a layer, made ready.
+
+    Args:
+        covariances: (groups, n, n).
 
     Attributes:
-        matrix: H with `DAMPING` of its mean diagonal added, or more if it takes more to be positive definite, (n, n).
-        factor: upper triangular U with U^T U = H^-1.
-        stiffness: geometric mean of 1 / U_jj^2: what an error of 1 in a weight costs once the others have made up for it.
+        matrix: each H with `DAMPING` of its mean diagonal added, or more if it takes more to be positive definite, (groups, n, n).
+            A group whose inputs were always zero has the least mean diagonal of the others.
+        factor: upper triangular U with U^T U = H^-1, (groups, n, n).
+        stiffness: geometric mean of 1 / U_jj^2: what an error of 1 in a weight costs once the others have made up for it,
+            (groups,).
     """
 
-    def __init__(self, covariance: Floats) -> None:
-        size = len(covariance)
-        mean = float(np.trace(covariance)) / max(1, size)
-        damping = DAMPING
-        while True:
-            damped = np.array(covariance, np.float64)
-            damped[np.diag_indices(size)] += damping * mean if mean > 0 else 1.0
-            try:
-                # of the reversed matrix, so that H = R R^T with R upper triangular, and U = R^-1
-                root = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
-                break
-            except np.linalg.LinAlgError:  # fewer rows than columns, or moments that were rounded
-                damping *= 10
-        self.matrix = damped.astype(np.float32)
-        del damped
-        self.factor = np.triu(np.linalg.inv(root)).astype(np.float32)
-        self.stiffness = float(np.exp(-2 * np.log(np.diag(self.factor)).mean()))
+    def __init__(self, covariances: Floats) -> None:
+        means = np.trace(covariances, axis1=1, axis2=2).astype(np.float64) / max(1, covariances.shape[-1])
+        least = float(means[means > 0].min(initial=np.inf))
+        self.matrix = np.empty(covariances.shape, np.float32)
+        self.factor = np.empty(covariances.shape, np.float32)
+        for at, covariance in enumerate(covariances):
+            fill = 1.0 if least == np.inf else least
+            self.matrix[at], self.factor[at] = _ready(covariance, float(means[at]), fill)
+        corners = np.diagonal(self.factor, axis1=1, axis2=2)
+        self.stiffness = np.exp(-2 * np.log(corners).mean(axis=1)).astype(np.float64)
+
+    def times(self, rows: Floats) -> Floats:
+        """rows H, of rows (groups, filters of a group, n)."""
+        return rows @ self.matrix
+
+
+def _ready(covariance: Floats, mean: float, fill: float) -> tuple[Floats, Floats]:
+    """H, and U with U^T U = H^-1."""
+    size, damping = len(covariance), DAMPING
+    while True:
+        damped = np.array(covariance, np.float64)
+        damped[np.diag_indices(size)] += damping * mean if mean > 0 else fill
+        try:
+            # of the reversed matrix, so that H = R R^T with R upper triangular, and U = R^-1
+            root = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+            break
+        except np.linalg.LinAlgError:  # fewer rows than columns, or moments that were rounded
+            damping *= 10
+    return damped.astype(np.float32), np.triu(np.linalg.inv(root)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Coded:
-    """Codes (filters, n), the error D that they make, and the bits that they take."""
+    """Codes (groups, filters of a group, n), and the bits that they take."""
 
     codes: Codes
-    error: float
     bits: float
 
 
@@ -81,7 +109,7 @@ class _Rate:
 
 def choose_codes(
     weight: Floats,
-    curvature: Curvature,
+    curvature: Curvature | Flat,
     steps: Floats,
     slope: float,
     *,
@@ -91,36 +119,39 @@ def choose_codes(
     """Codes of a weight.
 
     Args:
-        weight: (filters, n).
+        weight: (groups, filters of a group, n).
         curvature: of what goes in.
-        steps: one a filter, (filters,); 0 where a filter is all zero.
+        steps: one a filter, (groups, filters of a group); 0 where a filter is all zero.
         slope: how much of D one bit is worth; 0 looks at D alone.
         largest: codes lie in -largest..largest; None: no limit but `MOST`.
         sweeps: how often all columns are revised.
 
-    >>> H = Curvature(np.array([[1.0, 0.9], [0.9, 1.0]]))
-    >>> choose_codes(np.array([[0.4, 0.4]]), H, np.array([1.0]), 0.0).codes.tolist()
-    [[0, 1]]
+    >>> H = Curvature(np.array([[[1.0, 0.9], [0.9, 1.0]]]))
+    >>> choose_codes(np.array([[[0.4, 0.4]]]), H, np.array([[1.0]]), 0.0).codes.tolist()
+    [[[0, 1]]]
     """
     exact = np.asarray(weight, np.float32)
     step = np.where(steps > 0, steps, 1.0).astype(np.float32)
-    top = int(np.rint(np.abs(exact) / step[:, None]).max(initial=0.0)) + 1
+    top = int(np.rint(np.abs(exact) / step[..., None]).max(initial=0.0)) + 1
     bound = min(top, MOST) if largest is None else largest
-    codes = np.clip(np.rint(exact / step[:, None]), -bound, bound).astype(np.int64)
+    codes = np.clip(np.rint(exact / step[..., None]), -bound, bound).astype(np.int64)
     rate = _Rate(codes, bound)
+    if isinstance(curvature, Flat):
+        for _ in range(sweeps):
+            codes = _choose(exact, np.float64(1.0), step[..., None], slope, rate=rate)
+            rate = _Rate(codes, bound)
+        return Coded(codes, float(rate.of(codes).sum()))
     for _ in range(2 if slope > 0 else 1):
         _compensate(exact, curvature.factor, step=step, slope=slope, rate=rate, codes=codes)
         rate = _Rate(codes, bound)
     for _ in range(sweeps):
         _revise(exact, curvature.matrix, step=step, slope=slope, rate=rate, codes=codes)
         rate = _Rate(codes, bound)
-    off = exact - codes * step[:, None]
-    error = float(((off @ curvature.matrix) * off).sum(dtype=np.float64))
-    return Coded(codes, error, float(rate.of(codes).sum()))
+    return Coded(codes, float(rate.of(codes).sum()))
 
 
-def _choose(wanted: Floats, stiff: float, step: Floats, slope: float, *, rate: _Rate) -> Codes:
-    """The codes of one column: of the nearest ones and zero, the cheapest."""
+def _choose(wanted: Floats, stiff: Any, step: Floats, slope: float, *, rate: _Rate) -> Codes:
+    """The codes of one column of all groups: of the nearest ones and zero, the cheapest."""
     near = np.rint(wanted / step).astype(np.int64)
     most = rate.largest
     if slope <= 0:
@@ -134,33 +165,33 @@ def _choose(wanted: Floats, stiff: float, step: Floats, slope: float, *, rate: _
 def _compensate(exact: Floats, factor: Floats, *, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
     """One pass from the first column to the last; columns that are still open take up the error so far."""
     left = np.array(exact, np.float32)
-    size = left.shape[1]
+    size = left.shape[2]
     for start in range(0, size, BLOCK):
         end = min(size, start + BLOCK)
-        errors = np.zeros((len(left), end - start), np.float32)
+        errors = np.zeros((*left.shape[:2], end - start), np.float32)
         for at in range(start, end):
-            unit = factor[at, at]
-            codes[:, at] = _choose(left[:, at], 1 / float(unit) ** 2, step, slope, rate=rate)
-            errors[:, at - start] = (left[:, at] - codes[:, at] * step) / unit
-            left[:, at:end] -= np.outer(errors[:, at - start], factor[at, at:end])
-        left[:, end:] -= errors @ factor[start:end, end:]
+            unit = factor[:, at, at, None]
+            codes[..., at] = _choose(left[..., at], 1 / unit.astype(np.float64) ** 2, step, slope, rate=rate)
+            errors[..., at - start] = (left[..., at] - codes[..., at] * step) / unit
+            left[..., at:end] -= errors[..., at - start, None] * factor[:, None, at, at:end]
+        left[..., end:] -= errors @ factor[:, start:end, end:]
 
 
 def _revise(exact: Floats, matrix: Floats, *, step: Floats, slope: float, rate: _Rate, codes: Codes) -> None:
     """Choose every column anew, given all the others."""
-    off = exact - codes * step[:, None]
-    size = off.shape[1]
+    off = exact - codes * step[..., None]
+    size = off.shape[2]
     for start in range(0, size, BLOCK):
         end = min(size, start + BLOCK)
-        pull = off @ matrix[:, start:end]
-        inner = matrix[start:end, start:end]
+        pull = off @ matrix[..., start:end]
+        inner = matrix[:, start:end, start:end]
         for at in range(end - start):
             column = start + at
-            stiff = float(inner[at, at])
-            old = codes[:, column]
-            new = _choose(old * step + pull[:, at] / stiff, stiff, step, slope, rate=rate)
+            stiff = inner[:, at, at, None].astype(np.float64)
+            old = codes[..., column]
+            new = _choose(old * step + pull[..., at] / stiff, stiff, step, slope, rate=rate)
             moved = ((new - old) * step).astype(np.float32)
             if moved.any():
-                pull -= np.outer(moved, inner[at])
-                codes[:, column] = new
-        off[:, start:end] = exact[:, start:end] - codes[:, start:end] * step[:, None]
+                pull -= moved[..., None] * inner[:, None, at]
+                codes[..., column] = new
+        off[..., start:end] = exact[..., start:end] - codes[..., start:end] * step[..., None]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from sepnet.core.errors import RuinedError
 from sepnet.core.pack_options import PackOptions
-from sepnet.core.pack_report import Agreement
+from sepnet.core.pack_report import Measured
 from sepnet.core.progress import Progress
 from sepnet.quantizing.judging import Judge, Low
 from sepnet.quantizing.layer_effects import effects
 from sepnet.quantizing.spoiled import LEAST
 from sepnet.runtimes.session import Session
 
-__all__ = ["LEAST_SNR", "MOST_CHANGED", "advice", "refuse_changed", "refuse_ruined"]
+__all__ = ["LEAST_SNR", "MOST_CHANGED", "advice", "refuse_measured", "refuse_ruined"]
 
 LEAST_SNR = 15.0
 """Signal to noise in dB below which an output is ruined."""
@@ -23,12 +23,27 @@ SECONDS = 10.0
 """To find the layer that does most of it."""
 
 
-def refuse_changed(agreement: Agreement, options: PackOptions) -> None:
-    """Raise `RuinedError` where more of a classifier's answers changed than may; a single one of few tells nothing."""
-    if (agreement.changed - 1 / agreement.images) > MOST_CHANGED and not options.allow_bad:
-        raise RuinedError(
-            f"{agreement.changed:.1%} of the answers of {agreement.images:,} examples changed; expected {MOST_CHANGED:.0%} or fewer; {_tries(options, 'LAYER')}"
-        )
+def refuse_measured(measured: Measured, options: PackOptions) -> None:
+    """Raise `RuinedError` where examples show that outputs are ruined.
+
+    Of a classifier the answers count, of which a single one that changed tells nothing; of other networks every output of floats.
+    """
+    if options.allow_bad:
+        return
+    agreement = measured.agreement
+    if agreement is not None:
+        if agreement.changed - 1 / agreement.images > MOST_CHANGED:
+            raise RuinedError(
+                f"{agreement.changed:.1%} of the answers of {agreement.images:,} {measured.noun} changed; expected {MOST_CHANGED:.0%} or fewer; {_tries(options, 'LAYER')}"
+            )
+        return
+    known = [(row.snr_db, row.name) for row in measured.rows if row.snr_db is not None]
+    if known and min(known)[0] < LEAST_SNR:
+        raise RuinedError(_ruined(min(known)[1], min(known)[0], _tries(options, "LAYER")))
+
+
+def _ruined(name: str, snr_db: float, tries: str) -> str:
+    return f"output {name} is ruined: {snr_db:.1f} dB signal to noise beside the float network; expected {LEAST_SNR:g} or more; {tries}"
 
 
 def refuse_ruined(
@@ -39,9 +54,7 @@ def refuse_ruined(
     if lows:
         low = min(lows, key=lambda each: each.snr_db)
         worst = _worst(judge, low, names, progress)
-        raise RuinedError(
-            f"output {low.name} is ruined: {low.snr_db:.1f} dB signal to noise beside the float network; expected {LEAST_SNR:g} or more; {_tries(options, worst or 'LAYER')}"
-        )
+        raise RuinedError(_ruined(low.name, low.snr_db, _tries(options, worst or "LAYER")))
 
 
 def advice(judge: Judge, found: Session, names: Sequence[str], progress: Progress) -> str:

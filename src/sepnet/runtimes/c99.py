@@ -34,5 +34,5 @@ class C99Runtime(Integer):
     def compiled(cls, model: PackedModel, images: Iterable[npt.NDArray[np.float32]], folder: Path) -> Path | None:
         return compile_host(Integer(model, images=images).model, folder)
 
-    def _compute(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _compute(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return self._program.run_floats(batch)

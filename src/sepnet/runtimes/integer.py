@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import DataError, UsageError
+from sepnet.core.errors import UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
 from sepnet.graphs.ports import one_float_input
@@ -43,12 +43,10 @@ class Integer(Runtime):
         return cls(model, threads, images)
 
     def first(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        expected = self.model.values[self.model.input].shape
-        if batch.shape[1:] != expected:
-            raise DataError(
-                f"the network cannot run on input of shape {list(batch.shape)}; expected {['n', *expected]}"
-            )
-        return self._compute(batch)
+        return self._compute(batch)[self.outputs[0].name]
 
-    def _compute(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def answers(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return dict(self._compute(feed[self.inputs[0].name]))
+
+    def _compute(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return run_floats(self.model, batch)

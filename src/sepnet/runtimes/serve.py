@@ -67,7 +67,7 @@ def _load_library(path: Path, *_: object) -> tuple[Run, float]:
     from sepnet.c99.library import Library
 
     started = time.perf_counter()
-    return Library(path).run_floats, started
+    return Library(path).first, started
 
 
 def _load_other(path: Path, name: str, threads: int, _: object) -> tuple[Run, float]:

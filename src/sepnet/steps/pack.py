@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.codecs import choices
-from sepnet.core.calibrate import Calibrate
+from sepnet.core.calibrate import Calibrate, examples_of
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.dataset import Dataset
-from sepnet.core.errors import FormatError, NetworkError, UsageError
-from sepnet.core.examples import Arrays
+from sepnet.core.errors import FormatError, NetworkError
 from sepnet.core.header import InputSpec
 from sepnet.core.layer_bits import KEPT, chosen_bits
 from sepnet.core.output_row import OutputRow
-from sepnet.core.pack_options import EFFECT_SECONDS, MAX_DIVERGENCE, PATIENCE, PackOptions
+from sepnet.core.pack_options import EFFECT_SECONDS, PATIENCE, PackOptions
 from sepnet.core.pack_report import PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
-from sepnet.core.ports import described, fixed_batch
+from sepnet.core.ports import fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.graphs.ports import ports_of
 from sepnet.networks.onnx_proto import onnx_files
@@ -32,13 +31,14 @@ from sepnet.packing.listening import integers_of, listens
 from sepnet.packing.onnx_source import OnnxSource, read_onnx
 from sepnet.packing.pack import PackInput, check_shapes, pack
 from sepnet.packing.restore import coded_tensors, onnx_model
-from sepnet.quantizing.calibration import Calibration, tensors_of
+from sepnet.quantizing.auto import within_bytes, within_loss
+from sepnet.quantizing.calibration import Calibration
 from sepnet.quantizing.judging import Judge
 from sepnet.quantizing.layer_effects import Rounded, effects
 from sepnet.quantizing.layers import find_layers
 from sepnet.quantizing.linear import code_kept, code_other, code_weight
 from sepnet.quantizing.spoiled import LEAST, find_spoiled
-from sepnet.quantizing.verdict import advice, refuse_changed, refuse_ruined
+from sepnet.quantizing.verdict import advice, refuse_measured, refuse_ruined
 from sepnet.runtimes.session import Session
 from sepnet.runtimes.side_by_side import SideBySide, Trial, compared, first_trial, random_trials
 
@@ -61,16 +61,17 @@ def pack_onnx(
     What is no weight and no bias of a layer is kept in binary16; batch normalization is folded where it can be.
 
     Args:
-        path: an `.onnx` file of a float network; calibrated, it has one input of floats.
-        options: with `bits` 2 to 8 weights have one step a filter; with "auto" one step a layer, as coarse as the budget
-            allows, and the codes that an entropy coder writes in few bits.  Layers of `keep` and `layer_bits` have what these say.
-        calibrate: images by which errors are weighed; None looks at the weights alone.
+        path: an `.onnx` file of a float network.
+        options: with `bits` 2 to 8 weights have one step a filter; with "auto" steps as coarse as the budget allows, and the
+            codes that an entropy coder writes in few bits.  Layers of `keep` and `layer_bits` have what these say.
+        calibrate: examples by which errors are weighed; None looks at the weights alone.
         progress: callback.
 
     Raises:
         NetworkError, WeightsError: the file cannot be packed.  MissingExtraError: onnx is not installed.
-        DataError: the images do not fit.  UsageError: "auto" without `calibrate`, or layers
+        DataError: the examples do not fit.  UsageError: "auto" without `calibrate`, or layers
             that there are not.  SepnetError: the budget cannot be met.
+        RuinedError: outputs are ruined, and not `options.allow_bad`.
     """
     dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
     bits = None if options.bits == "auto" else options.bits or 8
@@ -91,38 +92,42 @@ def pack_onnx(
 
         job = _Job(path, source, options, chosen)
         return _with_effects(job, _judged(job, coded, write, progress), progress)
-    if not source.takes_images:
-        raise NetworkError(
-            f"{path} takes {described(source.inputs)}; expected one input of floats to calibrate by images"
-        )
     data = calibrate.data
-    if isinstance(data, Arrays):
-        raise UsageError(f"found {data.name} to calibrate packing by; expected a data set of images")
+    examples = examples_of(data, source.inputs)
     about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
     about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(source, data, images=calibrate.images, seed=calibrate.seed, chosen=chosen, progress=progress)
-    others = [*work.fixed, *_by_weights_alone(source, bits or 8, silent, besides=work.known, chosen=chosen)]
-    if bits is not None:
-        found = work.in_bits(bits)
+    work = Calibration(
+        source,
+        examples,
+        images=calibrate.images,
+        seed=calibrate.seed,
+        options=options,
+        chosen=chosen,
+        progress=progress,
+    )
+    pixels = data if isinstance(data, Dataset) else None
+
+    def packed_as(coded: Sequence[CodedTensor], codecs: Sequence[str] = QUICK) -> PackedModel:
+        return _pack(path, source, [*coded, *work.fixed], about, pixels, codecs)
+
+    if bits is not None or not work.layers:
+        coded = work.in_bits(bits or 8)
     elif options.target_bytes is not None:
         about["target_bytes"] = options.target_bytes
-        found = work.within_bytes(
-            lambda tried: _pack(path, source, [*tensors_of(tried), *others], about, data, QUICK).bytes,
-            options.target_bytes,
-        )
+        coded = within_bytes(work, lambda tried: packed_as(tried).bytes, options.target_bytes)
     else:
-        about["max_divergence"] = options.max_divergence or MAX_DIVERGENCE
-        found = work.within_divergence(options.max_divergence or MAX_DIVERGENCE)
+        about |= {"min_snr": work.loss.min_snr} if work.loss.min_snr else {}
+        about |= {"max_divergence": work.loss.max_divergence} if work.loss.max_divergence else {}
+        coded = within_loss(work, lambda tried: packed_as(tried).bytes)
     progress(Tick("pack", 0, 1))
-    coded = [*tensors_of(found), *others]
-    packed = _pack(path, source, coded, about, data, choices(options.best))
+    packed = packed_as(coded, choices(options.best))
     if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
-        packed = _pack(path, source, coded, about, data, QUICK)
-    agreement = work.measure(tensors_of(found))
-    refuse_changed(agreement, options)
+        packed = packed_as(coded)
+    measured = work.measure(coded)
+    refuse_measured(measured, options)
     job = _Job(path, source, options, chosen)
     report = _with_effects(job, _done(job, packed, job.trials), progress)
-    return dataclasses.replace(report, agreement=agreement)
+    return dataclasses.replace(report, measured=measured)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,15 +184,10 @@ def _judge(job: _Job, report: PackReport, trials: Sequence[Trial], loud: bool) -
 
 
 def _by_weights_alone(
-    source: OnnxSource,
-    bits: int,
-    progress: Progress,
-    *,
-    besides: Set[str] = frozenset(),
-    chosen: Mapping[str, int],
+    source: OnnxSource, bits: int, progress: Progress, *, chosen: Mapping[str, int]
 ) -> list[CodedTensor]:
     """Weights with `bits` bits, and what is `chosen` with its own."""
-    names = [name for name in source.state if (name in source.weights or name in chosen) and name not in besides]
+    names = [name for name in source.state if name in source.weights or name in chosen]
     coded = []
     for at, name in enumerate(names):
         progress(Tick("quantize", at, len(names)))

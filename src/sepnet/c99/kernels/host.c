@@ -10,8 +10,13 @@
 void model_numbers(const uint8_t *images, int16_t *outputs, int count);
 void model_floats(const float *images, float *outputs, int count);
 
-extern const int model_shapes[6];
-const int model_shapes[6] = {MODEL_INPUT_CHANNELS, MODEL_INPUT_HEIGHT, MODEL_INPUT_WIDTH, HOST_OUTPUT_SHAPE};
+/* What the network takes and gives, as JSON. */
+extern const char model_ports[];
+const char model_ports[] = HOST_PORTS;
+
+/* Of each output: its numbers, and what they stand for. */
+static const int sizes[] = {HOST_SIZES};
+static const double scales[] = {HOST_SCALES}, zeros[] = {HOST_ZEROS};
 
 /* Channels that follow one another become channels side by side. */
 static void interleave(const uint8_t *planes, int pixels, int stride, uint8_t *to)
@@ -60,9 +65,12 @@ void model_floats(const float *images, float *outputs, int count)
     int at;
 
     for (; count > 0; count--, images += MODEL_INPUT_BYTES) {
+        int first = 0, which = 0;
+
         quantize(images);
         model_run();
-        for (at = 0; at < MODEL_OUTPUTS; at++)
-            *outputs++ = (float)((model_output(at) - (double)MODEL_OUTPUT_ZERO) * HOST_OUTPUT_SCALE);
+        for (; first < MODEL_OUTPUTS; first += sizes[which++])
+            for (at = 0; at < sizes[which]; at++)
+                *outputs++ = (float)((model_output(first + at) - zeros[which]) * scales[which]);
     }
 }

@@ -1,0 +1,63 @@
+"""Sums and differences of two values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.requantize import Requantize, requantize, scaled
+from sepnet.integer.value import Shape, Value
+
+__all__ = ["Add", "Sum"]
+
+
+@dataclass(frozen=True)
+class Sum(Draft):
+    """first + sign * second."""
+
+    scales: ClassVar[bool] = True
+
+    first: str
+    second: str
+    target: str
+    sign: int = 1
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Add:
+        a, b = sources
+        ratio = np.array([a.scale, self.sign * b.scale]) / target.scale
+        zeros = np.array([a.zero, b.zero], np.int64)
+        bound = np.array([510, 510])
+        rule = requantize(ratio, zeros, np.zeros(2), bounds=(-bound, bound), target=target, clamp=clamp, joint=True)
+        return Add(self.first, self.second, self.target, rule)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Scaled):
+    """a * multipliers[0] + b * multipliers[1], then as `Requantize` with offsets[0]; b may be one a channel."""
+
+    in_place: ClassVar[bool] = True
+
+    first: str
+    second: str
+    target: str
+    requantize: Requantize
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
+        first, second = (int(each) for each in self.requantize.multipliers)
+        return scaled(self.requantize, given[0] * first + given[1] * second, self.requantize.offsets)
+
+    def back(self, wish: Wish, shapes: Sequence[Shape]) -> list[Wish]:
+        second = wish if shapes[1] == shapes[0] else wish.sum(axis=(1, 2), keepdims=True)
+        return [wish * self.requantize.multipliers[0], second * self.requantize.multipliers[1]]

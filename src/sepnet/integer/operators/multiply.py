@@ -1,0 +1,63 @@
+"""Products of two values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.requantize import Requantize, requantize, requantized
+from sepnet.integer.value import Shape, Value
+
+__all__ = ["Multiply", "Product"]
+
+
+@dataclass(frozen=True)
+class Product(Draft):
+    """first * second."""
+
+    scales: ClassVar[bool] = True
+
+    first: str
+    second: str
+    target: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Multiply:
+        a, b = sources
+        ratio = np.full(target.shape[0], a.scale * b.scale / target.scale)
+        none = np.zeros(target.shape[0])
+        bound = np.full(target.shape[0], 255 * 255)
+        rule = requantize(ratio, none.astype(np.int64), none, bounds=(-bound, bound), target=target, clamp=clamp)
+        return Multiply(self.first, self.second, self.target, rule)
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Scaled):
+    """The sum that `Requantize` takes is (a - zero of a) * (b - zero of b); b may be one a channel."""
+
+    in_place: ClassVar[bool] = True
+
+    first: str
+    second: str
+    target: str
+    requantize: Requantize
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
+        a, b = (numbers - value.zero for numbers, value in zip(given, sources, strict=True))
+        return requantized(self.requantize, a * b)
+
+    def back(self, wish: Wish, shapes: Sequence[Shape]) -> list[Wish]:
+        by = np.sign(self.requantize.multipliers[0])
+        second = wish if shapes[1] == shapes[0] else wish.sum(axis=(1, 2), keepdims=True)
+        return [wish * by, second * by]
