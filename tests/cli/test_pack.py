@@ -150,7 +150,9 @@ def test_a_classifier_whose_answers_change_is_refused(run: Any, network: Path, t
     line = ("pack", network, "-o", output, "--bits", 2, "--calibrate", DATA, "--images", 100)
     ran = run(*line)
     assert ran.code == 1 and not output.exists()
-    assert "of the answers of 100 training images changed; expected 5% or fewer; try --bits 8, --keep LAYER" in ran.error
+    assert (
+        "of the answers of 100 training images changed; expected 5% or fewer; try --bits 8, --keep LAYER" in ran.error
+    )
     assert run(*line, "--allow-bad").code == 0 and output.exists()
 
 
