@@ -1,6 +1,6 @@
-"""Whether outputs of a quantized network are bad, told on inputs that nobody may have given.
+"""Whether outputs of a quantized network are bad, told on random inputs, where there are no examples.
 
-Where there are examples, these tell.  Random inputs say less: numbers of another scale than a network is used to may drive it
+These say little: numbers of another scale than a network is used to may drive it
 to where its outputs are constant, or hang on the last bits.  So an output is bad only if every kind of random inputs says so, and a
 kind says nothing of an output that does not vary, or that 16 bits spoil as well.  A network that listens to a signal is an
 exception: it has to work whether that is loud or faint, so that any kind may tell.
@@ -69,7 +69,6 @@ class Judge:
         inputs: of it.
         firsts: trials, one for each case that the graph knows.
         listens: whether it takes a signal.
-        random: whether the trials are of random inputs, so that other kinds may be tried.
     """
 
     def __init__(
@@ -80,10 +79,9 @@ class Judge:
         firsts: Sequence[Trial],
         *,
         listens: bool = False,
-        random: bool = True,
     ) -> None:
         self.rounded, self._given, self._inputs = rounded, given, inputs
-        self.listens, self._random = listens, random
+        self.listens = listens
         self._cases = [_Case(self._kinds(first)) for first in firsts]
         self._told: dict[int, list[bool]] = {}
 
@@ -116,9 +114,6 @@ class Judge:
         return list(lows.values())
 
     def _kinds(self, first: Trial) -> Iterator[Trial]:
-        if not self._random:
-            yield first
-            return
         floats = any(port.of_floats for port in self._inputs)
         kinds = (SIGNALS if self.listens else PICTURES) if floats else TOKENS
         yield from random_trials(self._given, self._inputs, first, kinds)
