@@ -214,6 +214,8 @@ FORMS: dict[str, Form] = {
     "softmax on a map": Form(MAP, lambda net: net.node("Softmax", net.layer("input", (9, 6, 3, 3)), axis=1)),
     "softmax along rows": Form(MAP, lambda net: net.node("Softmax", net.layer("input", (9, 6, 3, 3)), axis=3)),
     "slopes": Form(MAP, _on_map("PRelu", _slopes)),
+    "limits": Form(MAP, lambda net: net.node("Max", net.constant(-0.2, np.float32), net.node("Min", net.layer("input", (8, 6, 3, 3)), net.constant([0.7], np.float32)))),
+    "summed": Form(MAP, lambda net: net.node("Sum", net.layer("input", (6, 6, 1, 1)), "input")),
     "one slope": Form(MAP, _on_map("PRelu", _numbers(0.3, kind=np.float32))),
     "blocks to pixels": Form(MAP, lambda net: net.node("DepthToSpace", net.layer("input", (8, 6, 3, 3)), blocksize=2)),
     "pixels to blocks": Form(MAP, lambda net: net.layer(net.node("SpaceToDepth", "input", blocksize=2), (5, 24, 1, 1))),

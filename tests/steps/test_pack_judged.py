@@ -60,7 +60,7 @@ def test_a_low_output_is_a_line_that_names_the_layer(tmp_path: Path) -> None:
     done = pack_onnx(regressor(tmp_path), PackOptions(3, allow_bad=True))
     assert "output y is at " in done.advice and done.advice.endswith(" would help most")
     assert "--keep a " in done.advice or "--keep b " in done.advice
-    assert not done.kept and not pack_onnx(regressor(tmp_path), PackOptions(8)).advice
+    assert not done.spoiled and not pack_onnx(regressor(tmp_path), PackOptions(8)).advice
 
 
 @pytest.mark.parametrize("end", ["constant", "saturated", "whole", "mask"])
@@ -118,8 +118,8 @@ def listener(folder: Path, spoiled: bool = True) -> Path:
 def test_a_filter_bank_that_8_bits_spoil_is_kept(tmp_path: Path) -> None:
     path = listener(tmp_path)
     done = pack_onnx(path)
-    assert [kept.name for kept in done.kept] == ["bank"]
-    assert done.kept[0].output == "y" and done.kept[0].snr_db < 20
+    assert [kept.name for kept in done.spoiled] == ["bank"]
+    assert done.spoiled[0].output == "y" and done.spoiled[0].snr_db < 20
     assert {tensor.name: tensor.bits for tensor in coded_tensors(done.packed)} == {"bank": 16, "w": 8}
     sound = KINDS["smooth noise"]((4, 2048), np.random.default_rng(3)).astype(np.float32)
     wanted = Session(path).run({"x": sound})["y"]
@@ -129,17 +129,17 @@ def test_a_filter_bank_that_8_bits_spoil_is_kept(tmp_path: Path) -> None:
         return float(10 * np.log10(wanted.var() / np.mean(np.square(lost))))
 
     eight = pack_onnx(path, PackOptions(8, layer_bits={"bank": 8}, allow_bad=True))
-    assert not eight.kept and near(done.packed) > 25 > 20 > near(eight.packed)
+    assert not eight.spoiled and near(done.packed) > 25 > 20 > near(eight.packed)
 
 
 def test_nothing_is_kept_without_need(tmp_path: Path) -> None:
-    assert not pack_onnx(listener(tmp_path, spoiled=False)).kept
-    assert not pack_onnx(regressor(tmp_path)).kept
+    assert not pack_onnx(listener(tmp_path, spoiled=False)).spoiled
+    assert not pack_onnx(regressor(tmp_path)).spoiled
 
 
 def test_below_8_bits_layers_are_named_and_not_kept(tmp_path: Path) -> None:
     done = pack_onnx(listener(tmp_path), PackOptions(7, allow_bad=True))
-    assert not done.kept and "--keep bank would help most" in done.advice
+    assert not done.spoiled and "--keep bank would help most" in done.advice
     with pytest.raises(RuinedError, match="--keep bank"):
         pack_onnx(listener(tmp_path), PackOptions(layer_bits={"bank": 2}))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sepnet
-from sepnet.core.errors import DataError, NetworkError, UsageError
+from sepnet.core.errors import DataError, UsageError
 from sepnet.core.exporter import Material
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.packed_model import PackedModel
@@ -314,7 +314,7 @@ def test_half_precision_stays_at_the_ends(tmp_path: Path) -> None:
 
 
 def test_images_calibrate_one_input_of_floats(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match="expected one input of floats to calibrate by images"):
+    with pytest.raises(DataError, match=r"digits holds images; expected a file \.npz with an array for each input"):
         sepnet.pack(translator(tmp_path), 8, "digits")
 
 

@@ -31,13 +31,15 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
+    if report.quantized:
+        note(_how_many(report))
     if report.fixed:
         note(f"fixed to {_examples(report.fixed)}; every command takes any number, in parts")
     if report.outputs:
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
         note(f"outputs not compared: {plain(report.reason)}")
-    for kept in report.kept:
+    for kept in report.spoiled:
         alone = f"{kept.snr_db:.1f} dB"
         note(f"kept in 16 bits: {plain(kept.name)}; 8 bits of it alone leave output {plain(kept.output)} at {alone}")
     if report.advice:
@@ -66,6 +68,14 @@ def _alone(row: PackRow) -> str:
     if not row.alone:
         return "-"
     return "exact" if row.alone_db is None else f"{row.alone_db:.1f} dB"
+
+
+def _how_many(report: PackReport) -> str:
+    bits = report.packed.header.made.get("bits", "auto")
+    total = report.quantized + sum(row.tensors for row in report.kept)
+    whole = f"{report.quantized:,} of {total:,} weights in {'few' if bits == 'auto' else bits} bits"
+    whys = "; ".join(f"{row.why}: {row.tensors:,} of {row.numbers:,} numbers" for row in report.kept)
+    return f"{whole}, the others as they are: {whys}" if whys else whole
 
 
 def _examples(fixed: int) -> str:
@@ -100,11 +110,13 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "largest": report.largest,
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
-        "kept": [dataclasses.asdict(kept) for kept in report.kept],
+        "spoiled": [dataclasses.asdict(kept) for kept in report.spoiled],
         "advice": report.advice,
         "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "measured": None if report.measured is None else dataclasses.asdict(report.measured),
+        "quantized": report.quantized,
+        "kept": [dataclasses.asdict(row) for row in report.kept],
         "passes": [dataclasses.asdict(row) for row in report.passes],
         "tensors": [dataclasses.asdict(row) for row in report.rows],
     }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "Kept", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "KeptRow", "Measured", "PackReport", "PackRow", "PassRow", "Spoiled", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,26 @@ class PackRow:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Spoiled:
     """A tensor that was kept in 16 bits, since fewer leave `output` at `snr_db` dB with all other tensors as they were."""
 
     name: str
     output: str
     snr_db: float
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """Weights that are not quantized, for one reason.
+
+    Attributes:
+        why: the reason: what reads them, or where they lie.
+        tensors, numbers: how many tensors, and the numbers in them together.
+    """
+
+    why: str
+    tensors: int
+    numbers: int
 
 
 @dataclass(frozen=True)
@@ -116,8 +130,10 @@ class PackReport:
         measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
-        kept: tensors that were kept in 16 bits because fewer spoil an output.
+        spoiled: tensors that were kept in 16 bits because fewer spoil an output.
         advice: what could be done about an output that is not near, "" if nothing need be.
+        quantized: how many weights of layers have codes of few bits.
+        kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
         fixed: examples that the graph is fixed to, 0 when that is free.
     """
@@ -131,9 +147,11 @@ class PackReport:
     measured: Measured | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
-    kept: tuple[Kept, ...] = ()
+    spoiled: tuple[Spoiled, ...] = ()
     advice: str = ""
     passes: tuple[PassRow, ...] = ()
+    quantized: int = 0
+    kept: tuple[KeptRow, ...] = ()
     fixed: int = 0
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from sepnet.core.errors import NetworkError
 from sepnet.core.spec import describe
 from sepnet.counting.onnx_shapes import infer_shapes
+from sepnet.graphs.nodes import settings
 from sepnet.networks.onnx_proto import load_proto
 
 __all__ = ["SizedGraph", "read_graph"]
@@ -18,6 +19,10 @@ __all__ = ["SizedGraph", "read_graph"]
 Shape = tuple[int, ...]
 SMALL = 1024
 """Initializers of up to so many numbers stay, because shapes may depend on their values."""
+
+
+LEAST = 16
+"""Floats in a Constant node from which on they are weights, not a setting or a first state."""
 
 
 @dataclass
@@ -60,6 +65,7 @@ def read_graph(path: str | os.PathLike[str], shapes: Sequence[Shape] | None = No
     proto = load_proto(path, "reading", external=False)
     import onnx
 
+    _lift_constants(proto)
     weights = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
@@ -115,6 +121,19 @@ def _set_inputs(inputs: Sequence[Any], shapes: Sequence[Shape] | None, name: str
                     f"{name}: the size {dim.dim_param or '?'!r} of input {value.name!r} is free; give --input-shape, once for each of {len(inputs)} inputs"
                 )
     return batch
+
+
+def _lift_constants(proto: Any) -> None:
+    """Make initializers of the Constant nodes that hold many floats: some exporters write all weights so."""
+    import onnx
+
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+    for node in [node for node in proto.graph.node if node.op_type == "Constant"]:
+        value = settings(node).get("value")
+        if value is not None and value.data_type in floats and value.dims and _numbers(value.dims) >= LEAST:
+            proto.graph.initializer.add().CopyFrom(value)
+            proto.graph.initializer[-1].name = node.output[0]
+            proto.graph.node.remove(node)
 
 
 def _without_weights(proto: Any) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sepnet.core.errors import UsageError
+from sepnet.core.errors import FormatError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, described
 from sepnet.graphs.wire import fields
 
-__all__ = ["is_plain", "one_float_input", "port_of", "ports_of"]
+__all__ = ["check_graph", "is_plain", "one_float_input", "port_of", "ports_of"]
 
 Ports = tuple[Port, ...]
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool"}
@@ -21,6 +21,14 @@ def ports_of(graph: bytes) -> tuple[Ports, Ports]:
     """Inputs and outputs of a serialized ModelProto, which may be given in pieces; none of b"".  Raises `FormatError`."""
     parts = list(_inside(_inside([graph], 7), 11)), list(_inside(_inside([graph], 7), 12))
     return tuple(map(port_of, parts[0])), tuple(map(port_of, parts[1]))
+
+
+def check_graph(model: PackedModel) -> None:
+    """Raise `FormatError` for a file of weights alone."""
+    if not model.graph:
+        raise FormatError(
+            "the packed file holds weights alone, no graph that could be run; `sepnet unpack` gives them back"
+        )
 
 
 def is_plain(graph: bytes) -> bool:

@@ -170,7 +170,7 @@ def _parse(spec: str) -> Spec:
         )
     if spec.lower().endswith(".onnx"):
         raise UsageError(
-            f"network {spec!r}: an .onnx file can be inspected; only networks of torch can be trained, evaluated and compressed"
+            f"network {spec!r}: an .onnx file can be inspected, and packed without training (sepnet pack); training and fine-tuning need the network's class in PyTorch"
         )
     return Spec(spec, spec) if spec.lower().endswith(".pt2") else parse(spec, "network")
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import NetworkError, SepnetError, WeightsError
-from sepnet.core.pack_report import PassRow
+from sepnet.core.pack_report import KeptRow, PassRow
 from sepnet.core.ports import Port
 from sepnet.core.spec import describe
 from sepnet.graphs.ports import port_of
 from sepnet.networks.onnx_proto import load_proto
 from sepnet.packing.graph import ExportedGraph
-from sepnet.packing.passes.checks import check_ends, check_standard
+from sepnet.packing.passes.checks import check_ends, check_floats, check_standard
 from sepnet.packing.passes.constants import lift_constants
 from sepnet.packing.passes.defaults import drop_defaults
+from sepnet.packing.passes.dequantize import dequantize
 from sepnet.packing.passes.draft import Draft, Pass, State, apply
 from sepnet.packing.passes.names import shorten
 from sepnet.packing.passes.norms import fold_norms, fold_numbers, name_norms
+from sepnet.packing.passes.order import sort_nodes
 from sepnet.packing.passes.simplify import simplify
 from sepnet.packing.passes.turn import turn_weights
 from sepnet.packing.passes.weights import lift_weights, take_weights
@@ -27,8 +31,11 @@ __all__ = ["PASSES", "OnnxSource", "read_onnx"]
 
 PASSES: tuple[Pass, ...] = (
     ("check inputs and outputs", check_ends),
+    ("check for floats", check_floats),
     ("check operators", check_standard),
+    ("sort nodes", sort_nodes),
     ("lift constants", lift_constants),
+    ("dequantize constants", dequantize),
     ("name norms", name_norms),
     ("simplify", simplify),
     ("turn weights", turn_weights),
@@ -54,6 +61,8 @@ class OnnxSource:
         biases: names of what layers add.
         inputs: what goes in.
         params: learnable numbers.
+        coded: of `weights`, those that came as integers, as a packed file holds them.
+        kept: tensors that are neither weights nor biases of layers, by the reason why they stay as they are.
         passes: what each pass changed, in order.
     """
 
@@ -63,7 +72,9 @@ class OnnxSource:
     biases: frozenset[str]
     inputs: tuple[Port, ...]
     params: int
+    kept: tuple[KeptRow, ...] = ()
     passes: tuple[PassRow, ...] = ()
+    coded: Mapping[str, CodedTensor] = field(default_factory=dict)
 
     @property
     def graph_input(self) -> str:
@@ -114,4 +125,13 @@ def _source(proto: Any) -> OnnxSource:
     proto.ir_version = max(proto.ir_version, 4)
     inputs = tuple(port_of(value.SerializeToString()) for value in proto.graph.input)
     graph = ExportedGraph(proto.SerializeToString(), draft.used, draft.norms)
-    return OnnxSource(graph, draft.state, draft.weights, draft.biases, inputs, draft.params, rows)
+    coded = {name: draft.codes[name].coded(name) for name in draft.weights & draft.codes.keys()}
+    exact = {name: tensor for name, tensor in coded.items() if tensor is not None}
+    return OnnxSource(graph, draft.state, draft.weights, draft.biases, inputs, draft.params, _kept(draft), rows, exact)
+
+
+def _kept(draft: Draft) -> tuple[KeptRow, ...]:
+    gone = draft.names - draft.used
+    left = [each for name, each in draft.kept.items() if name not in gone | draft.biases]
+    sizes = {why: [size for size, other in left if other == why] for _, why in left}
+    return tuple(KeptRow(why, len(each), sum(each)) for why, each in sizes.items())

@@ -14,6 +14,7 @@ from sepnet.core.errors import FormatError, UnknownNameError, UsageError
 from sepnet.core.header import Header, TensorEntry
 from sepnet.core.limits import Limits
 from sepnet.core.packed_model import PackedModel
+from sepnet.graphs.ports import check_graph
 from sepnet.graphs.wire import names_used, with_weights
 
 __all__ = ["TensorReader", "coded_tensors", "onnx_model", "read_back", "state_dict"]
@@ -162,10 +163,7 @@ def onnx_model(model: PackedModel) -> bytes:
 
     Raises `FormatError` for a file of weights alone.
     """
-    if not model.graph:
-        raise FormatError(
-            "the packed file holds weights alone, no graph that could be run; `sepnet unpack` gives them back"
-        )
+    check_graph(model)
     used = names_used(model.graph)
     wanted = {name: array for name, array in state_dict(model).items() if name in used}
     return with_weights(model.graph, wanted)

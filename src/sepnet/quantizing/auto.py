@@ -34,7 +34,7 @@ def within_loss(work: Calibration, size: Size) -> Coded:
     for bits in range(MOST_BITS, 1, -1):
         if bits * tried.weights / 8 > 1.3 * takes:
             continue  # an entropy coder takes a fifth off, not more
-        fixed = work.in_bits(bits)
+        fixed = tried.in_bits(bits)
         fits = size(fixed)
         if fits >= takes:
             continue
@@ -59,7 +59,7 @@ def within_bytes(work: Calibration, size: Size, most: int) -> Coded:
     for bits in range(MOST_BITS, 1, -1):
         if bits * tried.weights / 8 > 1.3 * most:
             continue
-        fixed = work.in_bits(bits)
+        fixed = tried.in_bits(bits)
         if size(fixed) <= most:
             if best is None or work.lost(fixed) < work.lost(best):
                 best = fixed
@@ -82,6 +82,10 @@ class _Tried:
         """What codes of that slope lose, and the codes."""
         return self.at(slope, lambda coded: self.note(self.work.lost(coded), list(coded)))
 
+    def in_bits(self, bits: int) -> Coded:
+        """Codes of as many bits for all layers."""
+        return tensors_of(self.work.quantize(lambda at, layer: self._in_bits(at, layer, bits)))
+
     def at(self, slope: float, number: Callable[[Sequence[CodedTensor]], float]) -> tuple[float, Coded]:
         """A number of the codes of that slope, and the codes."""
         worth = self.work.sensitivities
@@ -94,10 +98,13 @@ class _Tried:
         best = cheapest(layer, slope)
         near = math.ceil(best.bits / max(1, layer.weight.size))
         for bits in {min(max(each, 2), MOST_BITS) for each in (near, near + 1, MOST_BITS)}:
-            if (at, bits) not in self.fixed:
-                self.fixed[at, bits] = in_bits(layer, bits)
-            best = min(best, self.fixed[at, bits], key=lambda each: each.error + slope * each.bits)
+            best = min(best, self._in_bits(at, layer, bits), key=lambda each: each.error + slope * each.bits)
         return best
+
+    def _in_bits(self, at: int, layer: CalibratedLayer, bits: int) -> QuantizedLayer:
+        if (at, bits) not in self.fixed:
+            self.fixed[at, bits] = in_bits(layer, bits)
+        return self.fixed[at, bits]
 
     def note(self, lost: float, coded: Coded) -> float:
         """Remember what loses least."""

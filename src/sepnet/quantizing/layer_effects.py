@@ -45,7 +45,7 @@ class Rounded:
         return self._with({name: np.asarray(half.restore(), np.float32) for name, half in halves.items()})
 
     def _with(self, changed: Mapping[str, Floats]) -> Session:
-        return Session(with_weights(self._graph, {**self.floats, **changed}))
+        return Session(with_weights(self._graph, {**self.floats, **changed}), exact=True)
 
 
 def effects(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.graphs.layers import read_layer, views
-from sepnet.graphs.onnx_graph import OnnxGraph
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.graphs.windows import around, reach
 from sepnet.graphs.windows import windows as windows_of
 
@@ -66,16 +66,21 @@ def find_layers(graph: bytes, weights: Set[str], shapes: dict[str, tuple[int, ..
     Products inside If, Loop and Scan, and weights that several layers share, are left out.
     """
     whole = OnnxGraph.decode(graph)
-    read, turned = whole.reads(), views(whole.nodes, "Transpose")
+    read, turned, cast = whole.reads(), views(whole.nodes, "Transpose"), views(whole.nodes, "Cast")
+
+    def behind(name: str, nodes: Mapping[str, Node]) -> str:
+        return nodes[name].inputs[0] if name in nodes and read[name] == 1 else name
+
     found = []
     for node in whole.nodes:
         layer = read_layer(node)
         if layer is None or layer.op not in ("Conv", "Gemm", "MatMul") or not layer.plain:
             continue
-        name = turned[layer.weight].inputs[0] if layer.op == "MatMul" and layer.weight in turned else layer.weight
+        name = behind(behind(layer.weight, turned) if layer.op == "MatMul" else layer.weight, cast)
         if name not in weights or read[name] != 1:
             continue
-        bias = layer.bias if read[layer.bias] == 1 else ""
+        bias = behind(layer.bias, cast)
+        bias = bias if read[bias] == 1 else ""
         if not layer.is_conv:
             found.append(Layer(name, bias, layer.input))
             continue

@@ -14,11 +14,11 @@ __all__ = ["Moments", "layer_moments"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-LEAST_ROWS = 50_000
+LEAST_ROWS, LEAST_ROWS_A_GROUP = 50_000, 5_000
+ROWS_A_COLUMN = 24
+"""So many rows a layer are enough for its moments, of one group or of each of several; of more, as many are drawn."""
 FEW_ROWS = 8
 """Times the columns: fewer rows tell too little of rows that are still to come."""
-ROWS_A_COLUMN = 24
-"""So many rows a layer are enough for its moments; of more, as many are drawn."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class _Sums:
 
     def add(self, values: Floats, share: float, random: np.random.Generator) -> None:
         """Of the rows of one batch, which is `share` of the examples, so many that all batches together have enough."""
-        wanted = int(share * max(LEAST_ROWS, ROWS_A_COLUMN * self.sum.shape[1]))
+        least = LEAST_ROWS if self.layer.groups == 1 else LEAST_ROWS_A_GROUP
+        wanted = int(share * max(least, ROWS_A_COLUMN * self.sum.shape[1]))
 
         def draw(count: int) -> npt.NDArray[np.int64] | None:
             self.every += count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sepnet.core.output_row import OutputRow
-from sepnet.core.pack_report import Kept
+from sepnet.core.pack_report import Spoiled
 from sepnet.core.progress import Progress, silent
 from sepnet.quantizing.judging import Judge, Low
 from sepnet.quantizing.layer_effects import effects
@@ -21,7 +21,7 @@ LITTLE = 20
 """A tensor that makes so many times less noise than is good is left."""
 
 
-def find_spoiled(judge: Judge, names: Sequence[str], progress: Progress = silent) -> list[Kept]:
+def find_spoiled(judge: Judge, names: Sequence[str], progress: Progress = silent) -> list[Spoiled]:
     """Tensors to keep in 16 bits so that no output is bad; none where none is, or where that does not help.
 
     An output's noise is about the sum of what its tensors make each.  Those are kept that make most of it, until the rest is
@@ -35,7 +35,7 @@ def find_spoiled(judge: Judge, names: Sequence[str], progress: Progress = silent
     rounded = judge.rounded
     sizes = {name: rounded.coded[name].codes.size for name in names}
     most = MOST_NUMBERS * sum(array.size for array in rounded.floats.values())
-    kept: dict[str, Kept] = {}
+    kept: dict[str, Spoiled] = {}
     known: dict[int, dict[str, tuple[OutputRow, ...]]] = {}
     for _ in range(ROUNDS):
         lows = judge.low(rounded.session([name for name in rounded.coded if name not in kept]), GOOD if kept else LEAST)
@@ -49,7 +49,7 @@ def find_spoiled(judge: Judge, names: Sequence[str], progress: Progress = silent
         chosen = _chosen(low, found, sizes, most - sum(sizes[name] for name in kept))
         if not chosen:
             break
-        kept |= {name: Kept(name, low.name, float(found[name][low.at].snr_db or 0.0)) for name in chosen}
+        kept |= {name: Spoiled(name, low.name, float(found[name][low.at].snr_db or 0.0)) for name in chosen}
     return list(kept.values())
 
 

@@ -10,7 +10,7 @@ from sepnet.core.errors import UsageError
 from sepnet.core.examples import Arrays
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.runtime import Runtime
-from sepnet.graphs.ports import one_float_input, ports_of
+from sepnet.graphs.ports import check_graph, one_float_input, ports_of
 from sepnet.runtimes import RUNTIMES
 
 __all__ = ["ready"]
@@ -25,10 +25,12 @@ def ready(model: PackedModel, name: str, data: Dataset | Arrays | None = None) -
     Images are normalized as the file says.
 
     Raises:
+        FormatError: a file of weights alone.
         DataError: the examples do not fit the network.
         UsageError: the runtime calibrates and there are none.
     """
     runtime = RUNTIMES[name]
+    check_graph(model)
     if data is None:
         if runtime.calibrates:
             raise UsageError(

@@ -23,6 +23,7 @@ from sepnet.core.limits import UNLIMITED
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.progress import Progress, Tick, silent
 from sepnet.exporters.onnx.model import OPSET, OnnxNetwork
+from sepnet.graphs.ports import check_graph
 from sepnet.runtimes import REFERENCE, RUNTIMES
 from sepnet.runtimes.activation_ranges import activation_ranges
 from sepnet.runtimes.energy import processor_joules
@@ -129,8 +130,7 @@ def _check(
 
 def _images(model: PackedModel, count: int, data: Dataset | None) -> tuple[Array, Array, str]:
     """To run on, to calibrate by, and what they are."""
-    if not model.graph:
-        raise FormatError("the packed file holds weights alone, no graph that could be run")
+    check_graph(model)
     wanted = model.header.input
     if wanted is None and data is not None:
         wanted = InputSpec(data.input_shape, data.mean, data.std)

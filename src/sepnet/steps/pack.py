@@ -21,7 +21,7 @@ from sepnet.core.header import InputSpec
 from sepnet.core.layer_bits import KEPT, chosen_bits
 from sepnet.core.output_row import OutputRow
 from sepnet.core.pack_options import EFFECT_SECONDS, PATIENCE, PackOptions
-from sepnet.core.pack_report import PackReport, PackRow, relative_error
+from sepnet.core.pack_report import KeptRow, PackReport, PackRow, relative_error
 from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import fixed_batch
 from sepnet.core.progress import Progress, Tick, silent
@@ -46,6 +46,7 @@ __all__ = ["pack_onnx"]
 
 Floats = npt.NDArray[np.float32]
 DEFAULTS = PackOptions()
+WIDE = "kept in 16 bits"
 QUICK = ("dense_ans", "dense")
 """Codecs to try files with; the last one may take any."""
 
@@ -142,7 +143,7 @@ class _Job:
     @functools.cached_property
     def given(self) -> Session:
         """The float network."""
-        return Session(self.path)
+        return Session(self.path, exact=True)
 
     @functools.cached_property
     def trials(self) -> tuple[list[Trial], str]:
@@ -171,7 +172,7 @@ def _judged(
     if job.options.bits in (None, 8) and (kept := find_spoiled(judge, free, progress)):
         better = {each.name: code_kept(each.name, source.state[each.name]) for each in kept}
         report = _done(job, write([*(each for each in coded if each.name not in better), *better.values()]), trials)
-        report = dataclasses.replace(report, kept=tuple(kept))
+        report = dataclasses.replace(report, spoiled=tuple(kept))
         judge = _judge(job, report, trials[0], loud)
     found = judge.rounded.session(judge.rounded.coded)
     refuse_ruined(judge, found, names, options=job.options, progress=progress)
@@ -192,7 +193,8 @@ def _by_weights_alone(
     for at, name in enumerate(names):
         progress(Tick("quantize", at, len(names)))
         array, own = source.state[name], chosen.get(name, bits)
-        coded.append(code_kept(name, array) if own == KEPT else code_weight(name, array, own))
+        as_it_came = source.coded.get(name) if own == 8 else None
+        coded.append(code_kept(name, array) if own == KEPT else as_it_came or code_weight(name, array, own))
     return coded
 
 
@@ -257,8 +259,9 @@ def _done(job: _Job, packed: PackedModel, trials: tuple[Sequence[Trial], str]) -
             )
         )
     before = sum(os.path.getsize(file) for file in onnx_files(job.path))
-    found = Session(onnx_model(again))
+    found = Session(onnx_model(again), exact=True)
     done = compared(trials[0][0], found) if trials[0] else SideBySide(0, (), trials[1])
+    wide = [job.source.state[row.name] for row in rows if row.name in job.source.weights and row.scheme == "keep"]
     first = done.rows[0] if done.rows else OutputRow("")
     return PackReport(
         packed,
@@ -270,5 +273,7 @@ def _done(job: _Job, packed: PackedModel, trials: tuple[Sequence[Trial], str]) -
         outputs=done.rows,
         reason=done.reason,
         passes=job.source.passes,
+        quantized=len(job.source.weights) - len(wide),
+        kept=(*job.source.kept, *([KeptRow(WIDE, len(wide), sum(row.size for row in wide))] if wide else [])),
         fixed=fixed_batch(*ports_of(again.graph)),
     )

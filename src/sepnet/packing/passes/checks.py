@@ -8,7 +8,20 @@ from sepnet.graphs.nodes import graphs
 from sepnet.graphs.ports import port_of
 from sepnet.packing.passes.draft import Draft
 
-__all__ = ["check_ends", "check_standard"]
+__all__ = ["check_ends", "check_floats", "check_standard"]
+
+
+INTEGER_LAYERS = frozenset(
+    {
+        "ConvInteger",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "DynamicQuantizeLSTM",
+        "MatMulNBits",
+    }
+)
+"""Besides QLinearConv, QLinearMatMul, QLinearAdd, ..., QGemm."""
 
 
 def check_standard(draft: Draft) -> str:
@@ -17,6 +30,17 @@ def check_standard(draft: Draft) -> str:
     strange = {f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in ("", "ai.onnx")}
     if strange:
         raise NetworkError(f"the network needs operators that are not standard ONNX: {', '.join(sorted(strange))}")
+    return ""
+
+
+def check_floats(draft: Draft) -> str:
+    """Raise `NetworkError` for layers that compute in integers, whose weights are no floats any more."""
+    ops = {node.op_type for graph in graphs(draft.graph) for node in graph.node}
+    found = sorted(op for op in ops if op in INTEGER_LAYERS or op.startswith(("QLinear", "QGemm")))
+    if found:
+        raise NetworkError(
+            f"the network computes in integers ({', '.join(found)}); expected float layers, weights behind DequantizeLinear among them"
+        )
     return ""
 
 

@@ -9,12 +9,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sepnet.core.coded_tensor import CodedTensor, Half
 from sepnet.core.pack_report import PassRow
 from sepnet.packing.graph import Norm
 
-__all__ = ["Draft", "Pass", "State", "apply", "count"]
+__all__ = ["Codes", "Draft", "Pass", "State", "apply", "count"]
 
 State = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Integers that a weight came as.
+
+    Attributes:
+        integers: its numbers in steps.
+        steps: one for all, of shape (), or one for each place along `axis`.
+    """
+
+    integers: npt.NDArray[np.int64]
+    steps: npt.NDArray[np.float64]
+    axis: int = 0
+
+    @property
+    def turned(self) -> Codes:
+        """Of a matrix whose two axes change places."""
+        return Codes(self.integers.T, self.steps, 1 - self.axis)
+
+    def times(self, factor: npt.NDArray[np.float64]) -> Codes:
+        """With a factor for each place along the first axis, along which the steps lie too."""
+        return Codes(self.integers, self.steps * factor)
+
+    def coded(self, name: str) -> CodedTensor | None:
+        """As a packed file holds it, steps in binary16; None where they are not one a filter, filters first."""
+        if self.steps.ndim and self.axis != 0:
+            return None
+        return CodedTensor(name, np.ascontiguousarray(self.integers), "integer", ("linear",), Half.of(self.steps))
 
 
 @dataclass
@@ -29,6 +59,8 @@ class Draft:
         weights, biases: of `names`, those that layers multiply with, and those that they add.
         state: numbers of `names` where the graph came with them, float32, filters first.
         turned: of `weights`, those that the graph came with inputs first.
+        codes: of those of `weights` that the graph came with as integers, as they lie there.
+        kept: floats that no layer multiplies with or adds, by name: how many numbers, and why they stay as they are.
         params: learnable numbers among `state`.
     """
 
@@ -41,6 +73,8 @@ class Draft:
     biases: frozenset[str] = frozenset()
     state: State = field(default_factory=dict)
     turned: set[str] = field(default_factory=set)
+    codes: dict[str, Codes] = field(default_factory=dict)
+    kept: dict[str, tuple[int, str]] = field(default_factory=dict)
     params: int = 0
 
     @property

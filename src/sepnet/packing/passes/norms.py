@@ -63,6 +63,8 @@ def fold_numbers(draft: Draft) -> str:
             weight = state[norm.weight]
             by_filter = factor.reshape((-1,) + (1,) * (weight.ndim - 1))
             draft.state |= {norm.weight: (weight * by_filter).astype(np.float32), f"{norm.name}.bias": shift}
+            if (codes := draft.codes.pop(norm.weight, None)) and not (codes.steps.ndim and codes.axis):
+                draft.codes[norm.weight] = codes.times(factor)
             for name in (norm.bias, *(f"{norm.name}.{part}" for part in NORM_PARTS if part != "bias")):
                 draft.state.pop(name, None)
         done.append(dataclasses.replace(norm, done=bool(norm.weight)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from sepnet.core.errors import NetworkError, WeightsError
 from sepnet.graphs.layers import CONVS, WEIGHTS, read_layer
-from sepnet.graphs.nodes import graphs, rename
+from sepnet.graphs.nodes import graphs, inner_graphs, reads, rename
 from sepnet.graphs.onnx_graph import Node
 from sepnet.packing.passes.constants import float_types
 from sepnet.packing.passes.draft import Draft, State, count
@@ -17,6 +18,10 @@ from sepnet.packing.passes.draft import Draft, State, count
 __all__ = ["lift_weights", "take_weights"]
 
 
+MOVES = frozenset(
+    {"Cast", "Concat", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""What may stand between a tensor and the layer that multiplies with it."""
 FEW = 16
 """Numbers below which a tensor that no layer owns stays in the graph, exactly: scales of Resize, clipping bounds, ..."""
 
@@ -26,8 +31,11 @@ def take_weights(draft: Draft) -> str:
 
     Raises `NetworkError` where no layer has float weights, `WeightsError` for NaN and Inf.
     """
-    draft.weights, draft.biases = _roles(draft.proto)
-    draft.state = _take(draft.proto, draft.weights | draft.biases, draft.turned)
+    draft.weights, biases = _roles(draft.proto)
+    draft.biases = biases - draft.codes.keys()  # what came as integers of 32 bits would lose by 8
+    draft.state = _take(draft.proto, draft.weights | biases, draft.turned)
+    draft.kept = _kept(draft)
+    draft.codes |= {name: draft.codes[name].turned for name in draft.turned & draft.codes.keys()}
     if not draft.weights & draft.state.keys():
         raise NetworkError(
             "the network has no layer with float weights; expected convolutions or fully connected layers"
@@ -68,17 +76,13 @@ def lift_weights(draft: Draft) -> str:
 def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the initializers that layers multiply with, and of those that they add."""
     floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in float_types()}
-    weights, biases, products = set(), set(), set()
-    behind = {
-        node.output[0]: node.input[0]
-        for graph in graphs(proto.graph)
-        for node in graph.node
-        if node.op_type in ("Transpose", "Cast")
-    }
+    weights, biases, products = set[str](), set[str](), set[str]()
+    makers = {name: node for graph in graphs(proto.graph) for node in graph.node for name in node.output}
     for node in (node for graph in graphs(proto.graph) for node in graph.node):
         names = [node.input[at] for at in WEIGHTS.get(node.op_type, ()) if at < len(node.input)]
-        found = [name for each in names if _is_weight(name := behind.get(each, each), floats)]
-        weights.update(found[-1:] if node.op_type == "Gemm" else found)
+        found = [[each for each in _sources(name, makers) if _is_weight(each, floats)] for name in names]
+        found = [each for each in found if each]
+        weights.update(*(found[-1:] if node.op_type == "Gemm" else found))
         layer = read_layer(Node.of(node)) if node.op_type in (*CONVS, "Gemm") else None
         if layer is not None:
             biases.add(layer.bias)
@@ -87,6 +91,45 @@ def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
         if node.op_type == "Add" and products & set(node.input):
             biases.update(name for name in node.input if name in floats and len(floats[name].dims) == 1)
     return frozenset(weights), frozenset(biases & floats.keys() - weights)
+
+
+def _sources(name: str, makers: Mapping[str, Any]) -> set[str]:
+    """Where the numbers of a value come from, itself, or what nodes that only move numbers made it of."""
+    seen, found = {name}, set()
+    for each in (todo := [name]):
+        node = makers.get(each)
+        if node is None or node.op_type not in MOVES:
+            found.add(each)
+            continue
+        todo += [
+            source for source in (node.input if node.op_type == "Concat" else node.input[:1]) if source not in seen
+        ]
+        seen.update(node.input)
+    return found
+
+
+def _kept(draft: Draft) -> dict[str, tuple[int, str]]:
+    """Floats of one dimension and more that are no weights and no biases of layers."""
+    readers: dict[str, str] = {}
+    for node in draft.graph.node:
+        for name in node.input:
+            readers.setdefault(name, node.op_type)
+        for part in inner_graphs(node):
+            readers |= {name: f"inside {node.op_type}" for name in reads(part) if name not in readers}
+    whys = {}
+    for part in graphs(draft.graph):
+        for tensor in part.initializer:
+            size = math.prod(tensor.dims)
+            if tensor.data_type not in float_types() or not tensor.dims or not size:
+                continue
+            name, reader = tensor.name, readers.get(tensor.name, "")
+            if name in draft.state and name not in draft.weights | draft.biases:
+                whys[name] = size, f"read by {reader}, in binary16"
+            elif name not in draft.state and reader.startswith("inside"):
+                whys[name] = size, reader
+            elif name not in draft.state:
+                whys[name] = size, f"fewer than {FEW} numbers"
+    return whys
 
 
 def _is_weight(name: str, floats: Mapping[str, Any]) -> bool:
