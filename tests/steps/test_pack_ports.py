@@ -114,7 +114,7 @@ def test_the_check_looks_at_every_output_on_its_own_scale(tmp_path: Path) -> Non
     assert done.checked == 8 and not done.reason
     assert state.snr_db is not None and state.snr_db > 25 and best.changed is not None
     assert state.difference == done.difference
-    rough = pack_onnx(translator(tmp_path), PackOptions(2)).outputs[0].snr_db
+    rough = pack_onnx(translator(tmp_path), PackOptions(2, allow_bad=True)).outputs[0].snr_db
     assert rough is not None and rough < state.snr_db - 10
 
 
