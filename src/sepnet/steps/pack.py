@@ -75,7 +75,6 @@ def pack_onnx(
         RuinedError: outputs are ruined, and not `options.allow_bad`.
     """
     dataclasses.replace(options, calibrated=calibrate is not None).check(Path(path))
-    bits = None if options.bits == "auto" else options.bits or 8
     source = read_onnx(path)
     try:
         weights = ((name, array.shape) for name, array in source.state.items() if name in source.weights)
@@ -85,50 +84,9 @@ def pack_onnx(
     chosen = chosen_bits(
         options.keep, options.layer_bits, weights=source.weights, others=source.graph.used - source.weights
     )
-    if calibrate is None:
-        coded = _by_weights_alone(source, bits or 8, progress, chosen=chosen)
-
-        def write(coded: Sequence[CodedTensor]) -> PackedModel:
-            return _pack(path, source, coded, {"bits": bits or 8}, codecs=choices(options.best))
-
-        job = _Job(path, source, options, chosen)
-        return _with_effects(job, _judged(job, coded, write, progress), progress)
-    data = calibrate.data
-    examples = examples_of(data, source.inputs)
-    about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
-    about |= {"images": calibrate.images, "seed": calibrate.seed}
-    work = Calibration(
-        source,
-        examples,
-        images=calibrate.images,
-        seed=calibrate.seed,
-        options=options,
-        chosen=chosen,
-        progress=progress,
-    )
-    pixels = data if isinstance(data, Dataset) else None
-
-    def packed_as(coded: Sequence[CodedTensor], codecs: Sequence[str] = QUICK) -> PackedModel:
-        return _pack(path, source, [*coded, *work.fixed], about, pixels, codecs)
-
-    if bits is not None or not work.layers:
-        coded = work.in_bits(bits or 8)
-    elif options.target_bytes is not None:
-        about["target_bytes"] = options.target_bytes
-        coded = within_bytes(work, lambda tried: packed_as(tried).bytes, options.target_bytes)
-    else:
-        about |= {"min_snr": work.loss.min_snr} if work.loss.min_snr else {}
-        about |= {"max_divergence": work.loss.max_divergence} if work.loss.max_divergence else {}
-        coded = within_loss(work, lambda tried: packed_as(tried).bytes)
-    progress(Tick("pack", 0, 1))
-    packed = packed_as(coded, choices(options.best))
-    if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
-        packed = packed_as(coded)
-    measured = work.measure(coded)
-    refuse_measured(measured, options)
     job = _Job(path, source, options, chosen)
-    report = _with_effects(job, _done(job, packed, job.trials), progress)
-    return dataclasses.replace(report, measured=measured)
+    report = _by_weights(job, progress) if calibrate is None else _by_examples(job, calibrate, progress)
+    return _with_effects(job, report, progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +111,55 @@ class _Job:
         tried = [first_trial(self.given, self.source.inputs, integers) for integers in cases]
         reasons = [each for each in tried if isinstance(each, str)]
         return [each for each in tried if not isinstance(each, str)], reasons[0] if reasons else ""
+
+
+def _by_weights(job: _Job, progress: Progress) -> PackReport:
+    """Codes by the weights alone."""
+    bits = int(job.options.bits or 8)
+    coded = _by_weights_alone(job.source, bits, progress, chosen=job.chosen)
+
+    def write(coded: Sequence[CodedTensor]) -> PackedModel:
+        return _pack(job, coded, {"bits": bits}, codecs=choices(job.options.best))
+
+    return _judged(job, coded, write, progress)
+
+
+def _by_examples(job: _Job, calibrate: Calibrate, progress: Progress) -> PackReport:
+    """Codes by what the layers do with examples."""
+    options, data = job.options, calibrate.data
+    bits = None if options.bits == "auto" else options.bits or 8
+    about: dict[str, str | int | float] = {"bits": bits or "auto", "calibrate": data.name}
+    about |= {"images": calibrate.images, "seed": calibrate.seed}
+    work = Calibration(
+        job.source,
+        examples_of(data, job.source.inputs),
+        images=calibrate.images,
+        seed=calibrate.seed,
+        options=options,
+        chosen=job.chosen,
+        progress=progress,
+    )
+    pixels = data if isinstance(data, Dataset) else None
+
+    def packed_as(coded: Sequence[CodedTensor], codecs: Sequence[str] = QUICK) -> PackedModel:
+        return _pack(job, [*coded, *work.fixed], about, pixels, codecs)
+
+    if bits is not None or not work.layers:
+        coded = work.in_bits(bits or 8)
+    elif options.target_bytes is not None:
+        about["target_bytes"] = options.target_bytes
+        coded = within_bytes(work, lambda tried: packed_as(tried).bytes, options.target_bytes)
+    else:
+        about |= {"min_snr": work.loss.min_snr} if work.loss.min_snr else {}
+        about |= {"max_divergence": work.loss.max_divergence} if work.loss.max_divergence else {}
+        coded = within_loss(work, lambda tried: packed_as(tried).bytes)
+    progress(Tick("pack", 0, 1))
+    packed = packed_as(coded, choices(options.best))
+    if packed.bytes > (options.target_bytes or packed.bytes):  # names of more codecs can outweigh what these save
+        packed = packed_as(coded)
+    measured = work.measure(coded)
+    refuse_measured(measured, options)
+    return dataclasses.replace(_done(job, packed, job.trials), measured=measured)
 
 
 def _judged(
@@ -199,13 +206,13 @@ def _by_weights_alone(
 
 
 def _pack(
-    path: str | os.PathLike[str],
-    source: OnnxSource,
+    job: _Job,
     coded: Sequence[CodedTensor],
     made: dict[str, str | int | float],
     data: Dataset | None = None,
     codecs: Sequence[str] | None = None,
 ) -> PackedModel:
+    source = job.source
     known = {tensor.name: tensor for tensor in coded}
 
     def code(name: str, numbers: Floats) -> CodedTensor:
@@ -217,7 +224,7 @@ def _pack(
     if data is not None:
         wanted = InputSpec(data.input_shape, data.mean, data.std)
         classes = () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes
-    about = PackInput(Path(path).name, source.params, wanted, classes, {"sepnet": version("sepnet"), **made})
+    about = PackInput(Path(job.path).name, source.params, wanted, classes, {"sepnet": version("sepnet"), **made})
     return pack(about, source.graph, source.state, [*coded, *rest], code=code, codecs=codecs)
 
 
