@@ -112,7 +112,15 @@ def test_functions_of_one_value_are_one_table() -> None:
     assert kinds == ["Conv", "Lookup"] * 3
 
 
+def test_a_layout_is_tried_after_one_that_fails() -> None:
+    """Channels first, numbers would be mirrored along channels."""
+    net = Net()
+    x = net.node("Pad", "input", net.constant([0, 2, 0, 0, 2, 0]), mode="reflect")
+    assert trace(net.packed((9, 5), net.node("Relu", x)), (9, 5)).shapes["input"] != (9, 1, 5)
+
+
 REFUSED = {
+    "whole numbers": (lambda net: net.node("Cast", "input", to=6), "Cast .*whole numbers"),
     "over examples": (lambda net: net.node("ReduceMean", "input", net.constant([0, 2])), "ReduceMean .*over all examples"),
     "joined examples": (lambda net: net.node("Concat", "input", "input", axis=0), "Concat .*axis 0"),
     "divided": (lambda net: net.node("Div", "input", net.node("Exp", "input")), "Div .*divides by a value"),

@@ -22,15 +22,17 @@ def same_pads(node: Node, sides: Sequence[int], reach: Sequence[int], strides: S
 
 
 def window_pads(
-    node: Node, sides: Sequence[int], kernel: Sequence[int], strides: Sequence[int]
+    node: Node, sides: Sequence[int], kernel: Sequence[int], strides: Sequence[int], *, pads: Sequence[int] = ()
 ) -> tuple[Pads, tuple[int, int]]:
     """Pads of a pooling, grown to whole windows where its size is rounded up, and the size of its output.
+
+    `pads` are those of height and width; () takes the node's.
 
     >>> from sepnet.graphs.onnx_graph import attribute
     >>> window_pads(Node("MaxPool", ("x",), ("y",), (attribute("ceil_mode", 1),)), (6, 6), (3, 3), (2, 2))
     ((0, 0, 1, 1), (3, 3))
     """
-    pads = same_pads(node, sides, kernel, strides) or node.integers("pads") or (0, 0, 0, 0)
+    pads = same_pads(node, sides, kernel, strides) or pads or node.integers("pads") or (0, 0, 0, 0)
     grown, counts = list(pads), []
     for at, side in enumerate(sides):
         free = side + pads[at] + pads[at + 2] - kernel[at]

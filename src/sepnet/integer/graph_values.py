@@ -137,8 +137,12 @@ class GraphValues:
             return ref
         try:
             factors = self._along(ref, shape, view)
+            for each in factors:
+                lying(each, self.shapes[ref.name])
         except ValueError as error:
-            raise self.unsupported(node, f"{error}: {list(ref.sides)} and {list(view.sides)}") from error
+            if self.shapes[ref.name] == (math.prod(ref.sides), 1, 1) and ref.view.plain:
+                raise self.unsupported(node, f"{error}: {list(ref.sides)} and {list(view.sides)}") from error
+            return self.laid(node, self.flattened(ref), shape, view)
         return Ref(self.rearranged(ref, shape, factors), view)
 
     def flattened(self, ref: Ref) -> Ref:

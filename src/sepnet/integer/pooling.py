@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-from sepnet.graphs.onnx_graph import Node, attribute
+from sepnet.graphs.onnx_graph import Node
 from sepnet.integer.geometry import window_pads
 from sepnet.integer.graph_values import GraphValues, Ref
 from sepnet.integer.operators.pool import MaxPool, Mean
@@ -24,12 +23,11 @@ def pool(values: GraphValues, node: Node) -> None:
     if set(node.integers("dilations") or (1,)) != {1} or len(node.outputs) > 1 or len(kernel) != len(ref.sides) - 2:
         raise values.unsupported(node, f"a window of shape {list(kernel)}, perhaps with gaps")
     strides = node.integers("strides") or (1,) * len(kernel)
+    given = node.integers("pads")
     if len(kernel) == 1:
-        before, after = node.integers("pads") or (0, 0)
-        flat = attribute("pads", (0, before, 0, after))
-        node = replace(node, attributes=(*(each for each in node.attributes if b"\x04pads" not in each[:6]), flat))
-        kernel, strides = (1, *kernel), (1, *strides)
-    pads, sides = window_pads(node, (high, wide), kernel, strides)
+        before, after = given or (0, 0)
+        kernel, strides, given = (1, *kernel), (1, *strides), (0, before, 0, after)
+    pads, sides = window_pads(node, (high, wide), kernel, strides, pads=given)
     window = (kernel[0], kernel[1]), (strides[0], strides[1]), pads
     shape = (channels, *sides)
     view = View.of(shape, (*ref.sides[:2], *sides[-(len(ref.sides) - 2) :]))
@@ -58,17 +56,15 @@ def over_sides(values: GraphValues, node: Node) -> None:
     sides = tuple(
         1 if at in axes else side for at, side in enumerate(ref.sides) if at in kept or node.integer("keepdims", 1)
     )
-    name, shape, window = _gone(values, node, ref, axes)
+    name, lie, window = _gone(values, ref, axes)
+    shape = values.shapes[name]
     target: Shape = (shape[0], 1 if window[0] else shape[1], 1 if window[1] else shape[2])
-    lie = ref.view.axes(values.shapes[ref.name])
-    if lie is None or any(0 in lie[at] for at in axes):
-        view = View.of(target, sides)
-    else:  # it was not rearranged
-        left = [() if at in axes else each for at, each in enumerate(lie)]
-        laid = View.along(left, target)
-        view = View(sides, tuple(each for at, each in enumerate(laid.factors) if at in kept or len(sides) == len(lie)))
-    kernel = tuple(side if gone else 1 for side, gone in zip(shape[1:], window, strict=True))
-    around = (kernel[0], kernel[1]), (1, 1), (0, 0, 0, 0)
+    view = View.of(target, sides)
+    if lie is not None:
+        left = [() if at in axes else each for at, each in enumerate(lie) if at in kept or len(sides) == len(lie)]
+        view = View.along(left, target)
+    kernel = shape[1] // target[1], shape[2] // target[2]
+    around = kernel, (1, 1), (0, 0, 0, 0)
     made = node.outputs[0]
     if node.op in ("ReduceMax", "GlobalMaxPool"):
         values.give(node, MaxPool(name, made, *around), target, view)
@@ -77,20 +73,25 @@ def over_sides(values: GraphValues, node: Node) -> None:
         values.give(node, Mean(name, made, *around, False, gain), target, view)
 
 
-def _gone(values: GraphValues, node: Node, ref: Ref, axes: tuple[int, ...]) -> tuple[str, Shape, tuple[bool, bool]]:
-    """A map, and which of its height and width are exactly the sides that go."""
+def _gone(
+    values: GraphValues, ref: Ref, axes: tuple[int, ...]
+) -> tuple[str, tuple[tuple[int, ...], ...] | None, tuple[bool, bool]]:
+    """A map, the axes of it that each side is, and whether its height and its width go.
+
+    Of a map that was rearranged, whose numbers stay in the tensor's order, there are no axes of sides.
+    """
     shape = values.shapes[ref.name]
     lie = ref.view.axes(shape)
     if lie is not None:
         gone = {axis for at in axes for axis in lie[at]}
         if 0 not in gone and not any(axis in gone for at, each in enumerate(lie) if at not in axes for axis in each):
             whole = len(gone) == sum(side > 1 for side in shape[1:])
-            return ref.name, shape, (True, True) if whole else (1 in gone, 2 in gone)
+            return ref.name, lie, (True, True) if whole else (1 in gone, 2 in gone)
     kept = [at for at, side in enumerate(ref.sides) if at not in axes and side > 1]
     lost = [at for at in axes if ref.sides[at] > 1]
     count, size = (math.prod(ref.sides[at] for at in each) for each in (kept, lost))
     factors = tuple([factor for at in each for factor in ref.view.factors[at]] for each in (kept, lost))
-    return values.rearranged(ref, (count, 1, size), (factors[0], (), factors[1])), (count, 1, size), (True, True)
+    return values.rearranged(ref, (count, 1, size), (factors[0], (), factors[1])), None, (True, True)
 
 
 def shares(values: GraphValues, node: Node) -> None:

@@ -11,8 +11,14 @@ from sepnet.integer.graph_values import GraphValues, Ref
 __all__ = ["depth_to_space", "expand", "reshape", "same", "space_to_depth", "transpose"]
 
 
+FLOATS = (1, 10, 11, 16)
+"""ONNX's numbers of types of floats."""
+
+
 def same(values: GraphValues, node: Node) -> None:
-    """Identity, Dropout, Cast."""
+    """Identity, Dropout, Cast to floats."""
+    if node.op == "Cast" and node.integer("to", 1) not in FLOATS:
+        raise values.unsupported(node, "it makes whole numbers")
     values.known[node.outputs[0]] = values.ref(node)
 
 

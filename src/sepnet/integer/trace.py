@@ -56,13 +56,20 @@ def trace(model: PackedModel, shape: Sequence[int] | None = None) -> Trace:
     source = Source(model)
     sides = _input_sides(model, shape)
     found: list[tuple[int, Trace]] = []
+    errors: list[NetworkError] = []
     normalized = model.header.input is not None and bool(model.header.input.mean)
     for layout, view in islice(_layouts(sides), 1 if normalized and map_shape(sides) else None):
-        traced = _traced(GraphValues(source, layout, view))
+        try:
+            traced = _traced(GraphValues(source, layout, view))
+        except NetworkError as error:
+            errors.append(error)
+            continue
         moved = [draft for draft in traced.drafts if draft.rearranges]
         found.append((len(moved), traced))
         if all(draft.sources != (traced.input,) for draft in moved):
             break
+    if not found:
+        raise errors[0]
     return min(found, key=lambda pair: pair[0])[1]
 
 
@@ -91,8 +98,9 @@ def _layouts(sides: tuple[int, ...]) -> Iterator[tuple[Shape, View]]:
         places = dict(zip(long, axes, strict=False))
         length = {axis: sides[at] for at, axis in places.items()}
         shape = length.get(0, 1), length.get(1, 1), length.get(2, 1)
-        if shape != first:
-            yield shape, View.along([(places[at],) if at in places else () for at in range(len(sides))], shape)
+        view = View.along([(places[at],) if at in places else () for at in range(len(sides))], shape)
+        if shape != first or view != View.of(first, sides):
+            yield shape, view
 
 
 def _traced(values: GraphValues) -> Trace:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,8 +19,6 @@ Between = tuple[tuple[int, int, int], ...]
 @dataclass(frozen=True)
 class Blend(Moved):
     """(sum of q of four numbers, each times its two shares of 256, + 2^15) >> 16."""
-
-    joins: ClassVar[bool] = False
 
     source: str
     target: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,8 +44,9 @@ class Rearrange(Moved):
         return View(target, self.factors).places()
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
-        flat = given[0].reshape(len(given[0]), -1)
-        return flat[:, self._places(target.shape)].reshape(-1, *target.shape)
+        (source,) = given
+        flat = source.reshape(len(source), math.prod(source.shape[1:]))
+        return flat[:, self._places(target.shape)].reshape(len(source), *target.shape)
 
     def back(self, wish: Wish, shapes: Sequence[Shape]) -> list[Wish]:
         back: Wish = np.zeros(shapes[0])
