@@ -227,3 +227,14 @@ def test_the_search_stays_between_what_fits_and_what_does_not() -> None:
     found = approach(jumps, 1.0, 8.0, 1.0, tries=12)
     assert found is not None and 1.6 < found[0] < 2.0
     assert all(0.1 < setting < 8.0 for setting in settings[1:])
+
+
+def test_the_search_goes_further_where_numbers_hardly_change() -> None:
+    tried = []
+
+    def flat(setting: float) -> tuple[float, None]:
+        tried.append(setting)
+        return 100 * setting**-0.05, None
+
+    found = approach(flat, 120.0, 1.0, -0.35, near=0.99)
+    assert found is not None and found[1] > 0.97 * 120 and len(tried) <= 6
