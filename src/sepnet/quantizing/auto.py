@@ -94,11 +94,19 @@ class _Tried:
         return number(coded), coded
 
     def _cheapest(self, at: int, layer: CalibratedLayer, slope: float) -> QuantizedLayer:
-        """The least D + slope * bits: of codes for that slope, and of fixed bits of about as many, or of `MOST_BITS`."""
+        """Codes for that slope; or fixed bits of about as many, or of `MOST_BITS`, if they are better.
+
+        They are if D + slope * bits is less, and D less than these codes would have with as many bits, a bit a weight more
+        dividing it by four.
+        """
         best = cheapest(layer, slope)
-        near = math.ceil(best.bits / max(1, layer.weight.size))
+        size = max(1, layer.weight.size)
+        near = math.ceil(best.bits / size)
         for bits in {min(max(each, 2), MOST_BITS) for each in (near, near + 1, MOST_BITS)}:
-            best = min(best, self._in_bits(at, layer, bits), key=lambda each: each.error + slope * each.bits)
+            fixed = self._in_bits(at, layer, bits)
+            expected = best.error * 4 ** min((best.bits - fixed.bits) / size, 16)
+            if fixed.error < expected and fixed.error + slope * fixed.bits < best.error + slope * best.bits:
+                best = fixed
         return best
 
     def _in_bits(self, at: int, layer: CalibratedLayer, bits: int) -> QuantizedLayer:
