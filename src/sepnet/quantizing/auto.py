@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import SepnetError
@@ -14,6 +14,8 @@ from sepnet.quantizing.search import approach
 __all__ = ["within_bytes", "within_loss"]
 
 MOST_BITS = 8
+MARGIN = 1.05
+"""Of what files are estimated to take."""
 Coded = list[CodedTensor]
 Size = Callable[[Sequence[CodedTensor]], int]
 """From codes to the bytes of a file."""
@@ -31,10 +33,7 @@ def within_loss(work: Calibration, size: Size) -> Coded:
     found = approach(tried.lost, most, 2 * math.log(2) * most / tried.weights, 1.3)
     best: Coded | None = None if found is None else found[2]
     takes = math.inf if best is None else size(best)
-    for bits in range(MOST_BITS, 1, -1):
-        if bits * tried.weights / 8 > 1.3 * takes:
-            continue  # an entropy coder takes a fifth off, not more
-        fixed = tried.in_bits(bits)
+    for fixed in tried.in_fixed_bits(takes):
         fits = size(fixed)
         if fits >= takes:
             continue
@@ -56,10 +55,7 @@ def within_bytes(work: Calibration, size: Size, most: int) -> Coded:
     first = 2 * math.log(2) * 2 * work.loss.most / tried.weights
     found = approach(lambda slope: tried.at(slope, size), most, first, -0.35, near=0.99)
     best: Coded | None = None if found is None else found[2]
-    for bits in range(MOST_BITS, 1, -1):
-        if bits * tried.weights / 8 > 1.3 * most:
-            continue
-        fixed = tried.in_bits(bits)
+    for fixed in tried.in_fixed_bits(most):
         if size(fixed) <= most:
             if best is None or work.lost(fixed) < work.lost(best):
                 best = fixed
@@ -82,9 +78,18 @@ class _Tried:
         """What codes of that slope lose, and the codes."""
         return self.at(slope, lambda coded: self.note(self.work.lost(coded), list(coded)))
 
-    def in_bits(self, bits: int) -> Coded:
-        """Codes of as many bits for all layers."""
-        return tensors_of(self.work.quantize(lambda at, layer: self._in_bits(at, layer, bits)))
+    def in_fixed_bits(self, takes: float) -> Iterator[Coded]:
+        """Codes of as many bits for all layers, from `MOST_BITS` to 2; without those that take more than `takes` bytes for sure."""
+        least = 0.0
+        for bits in range(MOST_BITS, 1, -1):
+            if least / 8 <= MARGIN * takes:
+                done = self._all(bits)
+                least = sum(each.bits for each in done)
+                yield tensors_of(done)
+            least -= self.weights  # a bit a weight less saves no more than that
+
+    def _all(self, bits: int) -> list[QuantizedLayer]:
+        return self.work.quantize(lambda at, layer: self._in_bits(at, layer, bits))
 
     def at(self, slope: float, number: Callable[[Sequence[CodedTensor]], float]) -> tuple[float, Coded]:
         """A number of the codes of that slope, and the codes."""
