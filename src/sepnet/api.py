@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -271,6 +271,9 @@ def pack(
     min_snr: float | None = None,
     target_bytes: int | None = None,
     task: Task | None = None,
+    keep: Sequence[str] = (),
+    layer_bits: Mapping[str, int] | None = None,
+    allow_bad: bool = False,
     best: bool = False,
     seed: int = 0,
     data_dir: Path | None = None,
@@ -288,6 +291,10 @@ def pack(
         images: so many of them, and as many again to measure on.
         max_divergence, min_snr, target_bytes: what "auto" may lose in nats, what it keeps in dB, or what it may take; see docs/pack.md.
         task: "classify" says that the outputs are scores of classes where neither the graph nor labels show it.
+        keep: names of layers that stay in 16 bits; `layer_bits`: 2 to 8 by the names of layers that have other bits than
+            `bits`.  A name is that of a tensor, or of the layer, without `.weight`.
+        allow_bad: whether a network is packed whose outputs are ruined: below 15 dB beside the float network's, or with more
+            than 5 % of a classifier's answers changed.
         best: whether to try the codecs that read at half the speed, too.
         seed: which images.
         data_dir: where named data sets are; default `$SEPNET_DATA`.
@@ -296,7 +303,7 @@ def pack(
 
     Raises:
         UsageError: options that do not go together.  NetworkError, WeightsError: the file cannot be packed.
-        SepnetError: the budget cannot be met.
+        SepnetError: the budget cannot be met.  RuinedError: the outputs are ruined.
     """
     check_seed(seed)
     options = PackOptions(
@@ -306,6 +313,10 @@ def pack(
         min_snr=min_snr,
         target_bytes=target_bytes,
         task=task,
+        keep=(keep,) if isinstance(keep, str) else tuple(keep),
+        layer_bits=dict(layer_bits or {}),
+        allow_bad=allow_bad,
+        effects=False,
         best=best,
         limits=limits,
     )

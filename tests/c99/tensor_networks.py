@@ -177,6 +177,19 @@ def _reused(net: Net) -> tuple[str, str, str]:
     return x, net.node("Sigmoid", y), y
 
 
+def _gated(net: Net) -> str:
+    """x * sigmoid(x) and a hard swish in nodes, with limits behind."""
+    x = net.layer("input", (8, 6, 3, 3))
+    x = net.node("Mul", x, net.node("Sigmoid", x))
+    x = net.layer(x, (8, 8, 1, 1))
+    gate = net.node(
+        "Clip", net.node("Add", x, net.constant(3, np.float32)), *(net.constant(k, np.float32) for k in (0, 6))
+    )
+    x = net.node("Div", net.node("Mul", x, gate), net.constant(6, np.float32))
+    y = net.layer(x, (8, 8, 1, 1))
+    return net.node("Relu", net.node("Sub", y, net.node("Tanh", y)))
+
+
 def _joined(axis: int) -> Callable[[Net], str]:
     def build(net: Net) -> str:
         x = net.layer("input", (6, 6, 3, 3), pads=[1] * 4)
@@ -207,6 +220,7 @@ FORMS: dict[str, Form] = {
     "long rows": Form((2, 1400), lambda net: net.layer(net.layer("input", (4, 2, 400), strides=[300], pads=[290, 290]), (3, 4, 2))),
     "channels last": Form((9, 7, 3), _channels_last),
     "features": Form((24,), _features),
+    "gated": Form(MAP, _gated),
     "reused": Form(MAP, _reused),
     "softmax": Form(MAP, _last("Softmax", axis=-1)),
     "softmax of old": Form(MAP, _last("Softmax", axis=1), 11),
@@ -214,6 +228,8 @@ FORMS: dict[str, Form] = {
     "softmax on a map": Form(MAP, lambda net: net.node("Softmax", net.layer("input", (9, 6, 3, 3)), axis=1)),
     "softmax along rows": Form(MAP, lambda net: net.node("Softmax", net.layer("input", (9, 6, 3, 3)), axis=3)),
     "slopes": Form(MAP, _on_map("PRelu", _slopes)),
+    "limits": Form(MAP, lambda net: net.node("Max", net.constant(-0.2, np.float32), net.node("Min", net.layer("input", (8, 6, 3, 3)), net.constant([0.7], np.float32)))),
+    "summed": Form(MAP, lambda net: net.node("Sum", net.layer("input", (6, 6, 1, 1)), "input")),
     "one slope": Form(MAP, _on_map("PRelu", _numbers(0.3, kind=np.float32))),
     "blocks to pixels": Form(MAP, lambda net: net.node("DepthToSpace", net.layer("input", (8, 6, 3, 3)), blocksize=2)),
     "pixels to blocks": Form(MAP, lambda net: net.layer(net.node("SpaceToDepth", "input", blocksize=2), (5, 24, 1, 1))),

@@ -22,11 +22,10 @@ from sepnet.integer.trace import trace
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
 REFUSED = {
-    "norms without": "ReduceMean .*'b.weight'",
-    "transposed": "ConvTranspose .*'down.weight'",
-    "one and three": "Reshape",
-    "buffers": "Transpose",
-    "tied": "Gather .*'fc1.weight'",
+    "norms without": "BatchNormalization .*'untracked.weight'",
+    "one and three": "Conv .*'space.weight'",
+    "buffers": "GatherND",
+    "tied": "Greater .*'fc1.weight'",
 }
 
 

@@ -15,6 +15,8 @@ from sepnet.c99.program import generate
 from sepnet.core.errors import NetworkError
 from sepnet.integer.reference import laid, quantize, run_all, run_floats
 from sepnet.integer.trace import trace
+from sepnet.runtimes.c99 import C99Runtime
+from sepnet.runtimes.integer import Integer
 from sepnet.runtimes.onnxruntime import OnnxRuntime
 
 LEAST_DB = 24.0
@@ -82,13 +84,37 @@ def _expected(model, q):  # type: ignore[no-untyped-def]
     return [each[at].ravel().tolist() for at in range(len(q)) for each in outputs]
 
 
+@needs_compiler
+@pytest.mark.parametrize("runtime", [Integer, C99Runtime])
+def test_a_runtime_gives_every_output_by_its_name(runtime: type[Integer]) -> None:
+    form = FORMS["reused"]
+    found = runtime(form.model(), images=[form.inputs(16, 1)]).run(form.inputs())
+    wanted = run_floats(form.integer(), form.inputs())
+    assert list(found) == list(wanted)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_no_examples_give_no_outputs() -> None:
+    form = FORMS["detector"]
+    found = run_floats(form.integer(), form.inputs()[:0])
+    assert [each.shape for each in found.values()] == [(0, 300, 2), (0, 300, 4)]
+
+
 def test_channels_last_moves_nothing() -> None:
     """Where the author's order is the memory's own."""
     kinds = {type(each).__name__ for each in FORMS["channels last"].integer().operators}
     assert "Rearrange" not in kinds
 
 
+def test_functions_of_one_value_are_one_table() -> None:
+    kinds = [type(each).__name__ for each in FORMS["gated"].integer().operators]
+    assert kinds == ["Conv", "Lookup"] * 3
+
+
 REFUSED = {
+    "over examples": (lambda net: net.node("ReduceMean", "input", net.constant([0, 2])), "ReduceMean .*over all examples"),
+    "joined examples": (lambda net: net.node("Concat", "input", "input", axis=0), "Concat .*axis 0"),
     "divided": (lambda net: net.node("Div", "input", net.node("Exp", "input")), "Div .*divides by a value"),
     "padded": (
         lambda net: net.node("Pad", "input", net.constant([0, 0, 1, 0, 0, 0, 0, 0]), net.constant(1.5, np.float32)),

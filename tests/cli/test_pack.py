@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import sepnet
-from sepnet.core.errors import UsageError
+from sepnet.core.errors import RuinedError, UsageError
 from sepnet.core.packed_model import PackedModel
 from sepnet.datasets import load
 from sepnet.packing.pack import encode_tensor
@@ -30,6 +30,10 @@ def test_pack_a_network(run: Any, network: Path, tmp_path: Path) -> None:
     assert ran.json["bytes"] == output.stat().st_size < ran.json["bytes_before"] == network.stat().st_size
     assert {row["name"] for row in ran.json["tensors"]} == {"a.weight", "a.bias", "b.weight", "b.bias"}
     assert 0 < ran.json["difference"] < 0.05 * ran.json["largest"] and ran.json["checked"] == 8
+    alone = {row["name"]: row["alone"] for row in ran.json["tensors"]}
+    assert alone["a.weight"]["y"] > 20 and alone["a.bias"] == {}
+    assert "rounded alone" in run("pack", network, "-o", output).out
+    assert "rounded alone" not in run("pack", network, "-o", output, "--no-effects").out
     table = run("pack", network, "-o", output, "--bits", 4)
     assert table.code == 0 and "max |difference|" in table.out and "6x1x5x5" in table.out
     assert run("evaluate", output, "--data", DATA).code == 0
@@ -69,6 +73,11 @@ def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> Non
     ("options", "message"),
     [
         (("--bits", "9"), "--bits '9': expected 2 to 8, or auto"),
+        (("--bits", "a=9"), "--bits 'a=9': expected 2 to 8, or auto, or LAYER=BITS"),
+        (("--bits", "8", "--bits", "4"), "--bits: found 8 and 4; expected one"),
+        (("--bits", "a=3", "--bits", "a=4"), "--bits a: found 3 and 4"),
+        (("--keep", "c"), "no layer is called 'c'; the nearest of 4: "),
+        (("--bits", "c=4"), "no layer is called 'c'; the nearest of 2: a.weight, b.weight"),
         (("--bits", "four"), "--bits 'four': expected 2 to 8, or auto"),
         (("--bits", "auto"), "bits auto needs images to measure on"),
         (("--target-bytes", "100"), "goes with bits auto"),
@@ -107,23 +116,56 @@ def _copy(path: Path, name: str) -> Path:
 
 def test_by_calibration(run: Any, network: Path, tmp_path: Path) -> None:
     output = tmp_path / "net.sepnet"
-    by = ("--calibrate", DATA, "--images", 100)
+    by, bad = ("--calibrate", DATA, "--images", 100), ("--allow-bad",)  # of a network that nobody trained
     sizes = []
     for divergence in (0.001, 0.05):
-        ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--max-divergence", divergence, "--json")
+        ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--max-divergence", divergence, *bad, "--json")
         assert ran.code == 0, ran.err
         assert ran.json["agreement"]["divergence"] <= divergence and ran.json["agreement"]["images"] == 100
         sizes.append(ran.json["bytes"])
     assert sizes[0] > sizes[1] == output.stat().st_size
     target = (sizes[0] + sizes[1]) // 2
-    ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", target, "--json")
+    ran = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", target, *bad, "--json")
     assert ran.code == 0 and ran.json["bytes"] <= target
     assert PackedModel.read(output).header.made["calibrate"] == DATA
     few = run("pack", network, "-o", output, "--bits", "auto", *by, "--target-bytes", 300)
     assert few.code == 1 and "found no codes that fit 300 bytes" in few.error
-    four = run("pack", network, "-o", output, "--bits", 4, *by, "--json")
+    four = run("pack", network, "-o", output, "--bits", 4, *by, *bad, "--json")
     blind = run("pack", network, "-o", output, "--bits", 4, "--json")
     assert four.code == 0 and four.json["agreement"]["images"] == 100 and blind.json["agreement"] is None
+
+
+def test_bits_of_single_layers(run: Any, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net.sepnet"
+    asked = ("--bits", "6", "--bits", "a=4", "--keep", "b", "--keep", "a.bias")
+    assert run("pack", network, "-o", output, *asked).code == 0
+    found = {tensor.name: tensor.bits for tensor in coded_tensors(PackedModel.read(output))}
+    assert found == {"a.weight": 4, "a.bias": 16, "b.weight": 16, "b.bias": 8}
+    refused = run("pack", output, "-o", tmp_path / "again.sepnet", "--keep", "b")
+    assert refused.code == 2 and "expected them with a network (.onnx)" in refused.error
+
+
+def test_a_classifier_whose_answers_change_is_refused(run: Any, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net.sepnet"
+    line = ("pack", network, "-o", output, "--bits", 2, "--calibrate", DATA, "--images", 100)
+    ran = run(*line)
+    assert ran.code == 1 and not output.exists()
+    assert (
+        "of the answers of 100 training images changed; expected 5% or fewer; try --bits 8, --keep LAYER" in ran.error
+    )
+    assert run(*line, "--allow-bad").code == 0 and output.exists()
+
+
+def test_a_ruined_output_is_refused(run: Any, network: Path, tmp_path: Path) -> None:
+    output = tmp_path / "net.sepnet"
+    ran = run("pack", network, "-o", output, "--bits", 2)
+    assert ran.code == 1 and not output.exists()
+    assert "output y is ruined: " in ran.error and "--keep a.weight, or --allow-bad" in ran.error
+    assert "--bits 8, --calibrate DATA" in ran.error
+    assert run("pack", network, "-o", output, "--bits", 2, "--allow-bad").code == 0
+    with pytest.raises(RuinedError):
+        sepnet.pack(network, 2)
+    assert sepnet.pack(network, 2, allow_bad=True).bytes == output.stat().st_size
 
 
 def test_an_interrupted_run_leaves_nothing(
@@ -229,7 +271,7 @@ def test_best_tries_codecs_that_read_slowly(run: Any, network: Path, tmp_path: P
 
 def test_a_seed_decides_which_images(network: Path) -> None:
     data = load(DATA)
-    packed = [sepnet.pack(network, 4, data, images=20, seed=seed) for seed in (1, 1, 2)]
+    packed = [sepnet.pack(network, 4, data, images=20, seed=seed, allow_bad=True) for seed in (1, 1, 2)]
     assert packed[0].to_bytes() == packed[1].to_bytes()
     assert packed[0].payloads != packed[2].payloads, "the header holds the seed, so look at the weights"
 

@@ -101,7 +101,7 @@ def test_eight_bits_change_the_outputs_little(make: Make) -> None:
 def test_weights_are_of_the_bits_asked_for_and_filters_come_first(make: Make) -> None:
     errors = []
     for bits in (8, 5, 4, 2):
-        done = pack_onnx(small(make), PackOptions(bits))
+        done = pack_onnx(small(make), PackOptions(bits, allow_bad=bits == 2))  # type: ignore[arg-type]
         by_name = {entry.name: entry for entry in done.packed.header.tensors}
         for name in ("a.weight", "d.weight", "h.weight", "i.weight"):
             assert by_name[name].bits <= bits and by_name[name].scale == "filter", name

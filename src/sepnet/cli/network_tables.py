@@ -93,14 +93,15 @@ def print_history(rows: Sequence[HistoryRow]) -> None:
             row.title, f"{row.year}", *_counts(row), row.published or "-", _percent(row.top1), _percent(row.top5)
         )
     console().print(lines)
-    differences = table("\nwhere the talk says something else", ["network", "figure", "talk", "here", "reason"], [])
+    columns = ["network", "figure", "talk", "here", "reason"]
+    differences = table("\nwhere the talk says something else", columns, [], prose=columns[1:])
     for row in rows:
         for at, difference in enumerate(row.differences):
             differences.add_row(
                 "" if at else row.title, difference.what, difference.talk, difference.ours, difference.reason
             )
     console().print(differences)
-    sources = table("\nsources of the accuracy", ["network", "source"], [])
+    sources = table("\nsources of the accuracy", ["network", "source"], [], prose=["source"])
     for row in (row for row in rows if row.source):
         sources.add_row(row.title, row.source)
     console().print(sources)

@@ -16,11 +16,20 @@ from sepnet.core.container import check_container
 from sepnet.core.errors import UsageError
 from sepnet.core.files import check_paths
 from sepnet.core.limits import limits_of
-from sepnet.core.pack_options import IMAGES, MAX_DIVERGENCE, MIN_SNR, PackOptions, Task
+from sepnet.core.pack_options import (
+    EFFECT_SECONDS,
+    IMAGES,
+    MAX_DIVERGENCE,
+    MIN_SNR,
+    PATIENCE,
+    PackOptions,
+    Task,
+)
 
 __all__ = ["pack"]
 
 BITS = "2 to 8, or auto"
+LAYER = "A layer is called as the table shows it, with or without .weight"
 
 
 @command("sepnet pack model.onnx -o model.sepnet --bits auto --calibrate cifar10")
@@ -37,12 +46,16 @@ def pack(
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the packed file goes (.sepnet).")
     ],
     bits: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--bits",
             metavar="BITS",
-            help=f"Bits a weight: {BITS}, which needs --calibrate.  Default 8 of an .onnx file; floats of a .safetensors file are kept exactly.",
+            help=f"Bits a weight: {BITS}, which needs --calibrate.  Default 8 of an .onnx file; floats of a .safetensors file are kept exactly.  LAYER=BITS, once for each layer that has others.  {LAYER}.",
         ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="LAYER", help="A layer that stays in 16 bits; once for each."),
     ] = None,
     calibrate: Annotated[
         str | None,
@@ -94,6 +107,20 @@ def pack(
             help="With --bits auto: what the file may take, in place of --max-divergence and --min-snr.",
         ),
     ] = None,
+    allow_bad: Annotated[
+        bool,
+        typer.Option(
+            "--allow-bad",
+            help="Write the file even if it is ruined: an output below 15 dB beside the float network's, or more than 5 % of a classifier's answers changed.",
+        ),
+    ] = False,
+    effects: Annotated[
+        bool | None,
+        typer.Option(
+            "--effects/--no-effects",
+            help=f"Measure what each layer's rounding alone does to the outputs, in dB; a run a layer, {EFFECT_SECONDS:.0f} s at most.  Default: if that takes {PATIENCE:.0f} s or less.",
+        ),
+    ] = None,
     best: Best = False,
     container: InContainer = "none",
     limit: Limit = None,
@@ -116,13 +143,18 @@ def pack(
     from sepnet.networks.onnx_proto import onnx_files
 
     limits = limits_of(limit)
+    common, layer_bits = _bits(bits or [])
     options = PackOptions(
-        _bits(bits),
+        common,
         calibrated=calibrate is not None,
         max_divergence=max_divergence,
         min_snr=min_snr,
         task=cast(Task | None, task),
         target_bytes=target_bytes,
+        keep=tuple(keep or ()),
+        layer_bits=layer_bits,
+        allow_bad=allow_bad,
+        effects=effects,
         best=best,
         limits=limits,
     )
@@ -148,10 +180,25 @@ def pack(
     note_limits(output, limits)
 
 
-def _bits(text: str | None) -> int | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return cast(Literal["auto"] | None, text)
+def _bits(texts: list[str]) -> tuple[int | Literal["auto"] | None, dict[str, int]]:
+    """Bits of all layers, and of single ones by name."""
+    common: list[int | Literal["auto"]] = []
+    layers: dict[str, int] = {}
+    for text in texts:
+        name, mark, number = text.rpartition("=")
+        if not mark:
+            common.append("auto" if text == "auto" else _count(text, text))
+        elif layers.setdefault(name, _count(number, text)) != _count(number, text):
+            raise UsageError(f"--bits {name}: found {layers[name]} and {number}; expected one of them")
+    if len(common) > 1:
+        raise UsageError(
+            f"--bits: found {' and '.join(map(str, common))}; expected one, and LAYER=BITS for single layers"
+        )
+    return (common[0] if common else None), layers
+
+
+def _count(number: str, text: str) -> int:
     with contextlib.suppress(ValueError):
-        if 2 <= int(text) <= 8:
-            return int(text)
-    raise UsageError(f"--bits {text!r}: expected {BITS}")
+        if 2 <= int(number) <= 8:
+            return int(number)
+    raise UsageError(f"--bits {text!r}: expected {BITS}, or LAYER=BITS with 2 to 8 bits")

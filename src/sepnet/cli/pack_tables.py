@@ -8,7 +8,7 @@ from typing import Any
 
 from sepnet.cli.output_tables import print_outputs
 from sepnet.cli.terminal import console, note, plain, shape_text, table
-from sepnet.core.pack_report import Measured, PackReport
+from sepnet.core.pack_report import Measured, PackReport, PackRow
 
 __all__ = ["pack_json", "print_pack"]
 
@@ -16,17 +16,18 @@ __all__ = ["pack_json", "print_pack"]
 def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -> None:
     """A row a tensor, then what the file takes and what it loses; first the passes that its graph went through, if `verbose`."""
     if verbose and report.passes:
-        steps = table("passes", ["pass", "what it changed"], [])
+        steps = table("passes", ["pass", "what it changed"], [], prose=["what it changed"])
         for each in report.passes:
             steps.add_row(each.name, each.changed or "nothing")
         console().print(steps)
-    rows = table(
-        plain(str(file)), ["tensor", "shape", "scheme"], ["bytes before", "after", "bits a number", "relative error"]
-    )
+    numbers = ["bytes before", "after", "bits a number", "relative error"]
+    measured = any(row.alone for row in report.rows)
+    rows = table(plain(str(file)), ["tensor", "shape", "scheme"], [*numbers, *["rounded alone"] * measured])
     for row in report.rows:
         error = "exact" if row.error is None else f"{row.error:.4f}"
         before, after, bits = f"{row.bytes_before:,}", f"{row.bytes:,}", f"{row.bits:.2f}"
-        rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error)
+        effect = [_alone(row)] if measured else []
+        rows.add_row(plain(row.name), shape_text(row.shape), row.scheme, before, after, bits, error, *effect)
     console().print(rows)
     size = output.stat().st_size
     note(f"{output}: {size:,} bytes, {_compared(size, report.bytes_before)}")
@@ -38,6 +39,11 @@ def print_pack(report: PackReport, file: Path, output: Path, *, verbose: bool) -
         print_outputs(report.outputs, f"outputs of {report.checked} random examples, read back and run")
     if report.reason:
         note(f"outputs not compared: {plain(report.reason)}")
+    for kept in report.spoiled:
+        alone = f"{kept.snr_db:.1f} dB"
+        note(f"kept in 16 bits: {plain(kept.name)}; 8 bits of it alone leave output {plain(kept.output)} at {alone}")
+    if report.advice:
+        note(plain(report.advice))
     if report.measured is not None:
         _print_measured(report.measured)
 
@@ -56,6 +62,12 @@ def _print_measured(found: Measured) -> None:
     note(
         f"{which}: divergence {found.agreement.divergence:.4g} nats, {found.agreement.changed:.2%} change their most probable class"
     )
+
+
+def _alone(row: PackRow) -> str:
+    if not row.alone:
+        return "-"
+    return "exact" if row.alone_db is None else f"{row.alone_db:.1f} dB"
 
 
 def _how_many(report: PackReport) -> str:
@@ -98,6 +110,8 @@ def pack_json(report: PackReport, output: Path) -> dict[str, Any]:
         "largest": report.largest,
         "outputs": [dataclasses.asdict(row) for row in report.outputs],
         "not_compared": report.reason,
+        "spoiled": [dataclasses.asdict(kept) for kept in report.spoiled],
+        "advice": report.advice,
         "fixed_batch": report.fixed,
         "agreement": None if report.agreement is None else dataclasses.asdict(report.agreement),
         "measured": None if report.measured is None else dataclasses.asdict(report.measured),

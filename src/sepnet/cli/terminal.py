@@ -11,8 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from sepnet.core.epoch_log import setups
 from sepnet.core.patterns import commonest
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from sepnet.steps.run import Prediction
 
 _WIDE = 400
+_LONGEST, _SHORTEST = 100, 16
+"""Letters of a name in a table off a terminal at most, and on a narrow terminal at least."""
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -75,11 +80,57 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    """Print a title; an empty table, the columns of `left` texts, those of `right` numbers."""
+def cut(text: str, width: int) -> str:
+    """At most `width` letters, the middle left out.
+
+    >>> cut("encoder.0.weight", 9), cut("conv", 9)
+    ('enco…ight', 'conv')
+    """
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+class _Name:
+    """A text that shows its two ends where it is too long for its column."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = min(cell_len(self.text), _longest(console, options))
+        return Measurement(min(width, _SHORTEST), width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(cut(self.text, _longest(console, options)))
+
+
+def _longest(console: Console, options: ConsoleOptions) -> int:
+    return options.max_width if console.is_terminal else min(options.max_width, _LONGEST)
+
+
+class _Rows(Table):
+    """A table whose first columns hold names."""
+
+    def __init__(self, names: Sequence[bool]) -> None:
+        super().__init__(box=None, pad_edge=False, header_style="bold")
+        self._names = names
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """A row; names are cut in the middle where the console is too narrow for them."""
+        names = [*self._names, *[False] * len(cells)]
+        super().add_row(*(_Name(cell) if name else cell for cell, name in zip(cells, names, strict=False)), **options)
+
+
+def table(title: str, left: Sequence[str], right: Sequence[str], *, prose: Sequence[str] = ()) -> Table:
+    """Print a title; an empty table, the columns of `left` texts, those of `right` numbers.
+
+    Names that are too long for the console lose their middle; the columns `prose` of `left` go on in the next line instead.
+    """
     if title:
         console().print(title, style="bold", soft_wrap=True)
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    made = _Rows([name not in prose for name in left])
     for name in left:
         made.add_column(name, overflow="fold")
     for name in right:

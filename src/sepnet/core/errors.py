@@ -18,6 +18,7 @@ __all__ = [
     "NetworkError",
     "OutputError",
     "RecipeError",
+    "RuinedError",
     "SepnetError",
     "UnknownNameError",
     "UsageError",
@@ -51,6 +52,10 @@ class UsageError(SepnetError):
     """The call itself is wrong: an option, a name or a combination that cannot work."""
 
     exit_code = 2
+
+
+class RuinedError(SepnetError):
+    """What was made is so far from what it was made of that nobody can want it; it is not written."""
 
 
 class UnknownNameError(UsageError):

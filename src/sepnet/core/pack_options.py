@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from sepnet.core.container import is_container
 from sepnet.core.errors import UsageError
 from sepnet.core.limits import Limits
 
-__all__ = ["IMAGES", "MAX_DIVERGENCE", "MIN_SNR", "PackOptions", "Task"]
+__all__ = ["EFFECT_SECONDS", "IMAGES", "MAX_DIVERGENCE", "MIN_SNR", "PATIENCE", "PackOptions", "Task"]
 
 Task = Literal["classify"]
 """What a network may be said to be for."""
@@ -23,6 +24,12 @@ MIN_SNR = 30.0
 
 IMAGES = 1024
 """Images to calibrate on, and as many again to measure on, unless told otherwise."""
+
+PATIENCE = 2.0
+"""Seconds that measuring the effects of layers may take where nobody asked for it."""
+
+EFFECT_SECONDS = 120.0
+"""After so many no other layer is begun."""
 
 KINDS: dict[str, Literal["network", "weights", "packed"]] = {
     ".onnx": "network",
@@ -40,6 +47,11 @@ class PackOptions:
         calibrated: whether there are examples to quantize by.
         max_divergence, min_snr, target_bytes: the budget of "auto" in nats, dB or bytes; at most one is given.
         task: what the network is for; None leaves it to the graph and the examples.
+        keep: names of layers and tensors that stay in 16 bits.
+        layer_bits: 2 to 8 by the names of layers that have other bits than `bits`.
+        allow_bad: whether a network whose outputs are ruined is packed all the same.
+        effects: whether to measure what each layer's rounding does to the outputs; None: if that takes `PATIENCE` seconds at
+            most.
         best: whether to try the codecs that read at half the speed, too.
         limits: those of whoever will read the file.
 
@@ -56,6 +68,10 @@ class PackOptions:
     min_snr: float | None = None
     task: Task | None = None
     target_bytes: int | None = None
+    keep: tuple[str, ...] = ()
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
+    allow_bad: bool = False
+    effects: bool | None = None
     best: bool = False
     limits: Limits = Limits()
 
@@ -70,6 +86,11 @@ class PackOptions:
             raise UsageError(f"{path} is packed already, in the bits that it has; expected neither bits nor images")
         if self.bits not in (None, "auto", *range(2, 9)):
             raise UsageError(f"bits {self.bits!r}: expected 2 to 8, or auto")
+        for name, bits in self.layer_bits.items():
+            if bits not in range(2, 9):
+                raise UsageError(f"bits {bits!r} of {name}: expected 2 to 8")
+        if kind != "network" and (self.keep or self.layer_bits):
+            raise UsageError(f"{path}: found layers to keep or their bits; expected them with a network (.onnx)")
         budget = [each for each in (self.max_divergence, self.min_snr, self.target_bytes) if each is not None]
         if kind == "weights" and (self.calibrated or self.bits == "auto"):
             raise UsageError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from sepnet.core.output_row import OutputRow
 from sepnet.core.packed_model import PackedModel
 
-__all__ = ["Agreement", "KeptRow", "Measured", "PackReport", "PackRow", "PassRow", "relative_error"]
+__all__ = ["Agreement", "KeptRow", "Measured", "PackReport", "PackRow", "PassRow", "Spoiled", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class PackRow:
         bits: 8 * bytes over its numbers.
         error: root mean square of what it lost, over the root mean square of its numbers; None when
             it lost nothing.
+        alone: of a layer's weight, the signal to noise of each output in dB while this layer alone is rounded, with its bias,
+            and all others are floats; None where an output stays as it was.  Empty where that was not measured.
     """
 
     name: str
@@ -60,6 +63,21 @@ class PackRow:
     bytes: int
     bits: float
     error: float | None
+    alone: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def alone_db(self) -> float | None:
+        """The least of `alone`, None where no output changes or nothing was measured."""
+        return min((snr for snr in self.alone.values() if snr is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """A tensor that was kept in 16 bits, since fewer leave `output` at `snr_db` dB with all other tensors as they were."""
+
+    name: str
+    output: str
+    snr_db: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,8 @@ class PackReport:
         measured: beside the float network, on examples; None where there were none.
         outputs: a row an output, on random inputs.
         reason: why outputs were not compared, "" if all were.
+        spoiled: tensors that were kept in 16 bits because fewer spoil an output.
+        advice: what could be done about an output that is not near, "" if nothing need be.
         quantized: how many weights of layers have codes of few bits.
         kept: the other weights, biases of layers left out, which have 8 bits.
         passes: what was done to the graph, in order; () of a file that brings none.
@@ -127,6 +147,8 @@ class PackReport:
     measured: Measured | None = None
     outputs: tuple[OutputRow, ...] = ()
     reason: str = ""
+    spoiled: tuple[Spoiled, ...] = ()
+    advice: str = ""
     passes: tuple[PassRow, ...] = ()
     quantized: int = 0
     kept: tuple[KeptRow, ...] = ()

@@ -13,6 +13,7 @@ from sepnet.core.examples import Feed
 from sepnet.core.exporter import Check, Material
 from sepnet.core.output_row import output_row
 from sepnet.core.packed_model import PackedModel
+from sepnet.core.ports import fitted
 from sepnet.core.runtime import Runtime
 from sepnet.quantizing.activations import Run
 from sepnet.runtimes.measure import score_function
@@ -35,7 +36,8 @@ def compare(model: PackedModel, reference: Runtime, run: Run, *, batch: int, mat
     given = _given(model, reference, batch, material)
     if given is None:
         return None
-    feed, count, where = given
+    numbers, count, where = given
+    feed = fitted(numbers, reference.inputs)
     expected, found = reference.answers(feed), run(feed)
     rows = tuple(
         output_row(name, expected[name], array.reshape(expected[name].shape)) for name, array in found.items()
@@ -48,7 +50,7 @@ def compare(model: PackedModel, reference: Runtime, run: Run, *, batch: int, mat
     name, wanted = reference.inputs[0].name, model.header.input
 
     def score(images: Floats) -> Floats:
-        return np.asarray(next(iter(run({name: images}).values())), np.float32)
+        return np.asarray(next(iter(run(fitted({name: images}, reference.inputs)).values())), np.float32)
 
     return replace(
         check,

@@ -22,7 +22,7 @@ _GRAPH_INITIALIZER = 5
 _GRAPH_OUTPUT = 12
 ELEMENT_TYPES = {
     np.dtype(kind): number
-    for kind, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7), ("?", 9), ("f2", 10))
+    for kind, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i2", 5), ("i4", 6), ("i8", 7), ("?", 9), ("f2", 10))
 }
 """numpy type -> number of the ONNX element type."""
 

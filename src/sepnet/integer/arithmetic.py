@@ -22,7 +22,7 @@ from sepnet.integer.operators.multiply import Product
 from sepnet.integer.operators.slope import Bend
 from sepnet.integer.view import View
 
-__all__ = ["bent", "binary", "conv", "floats", "gemm", "matmul", "norm", "power", "unary"]
+__all__ = ["bent", "binary", "conv", "floats", "gemm", "limited", "matmul", "norm", "power", "several", "unary"]
 
 
 def conv(values: GraphValues, node: Node) -> None:
@@ -171,6 +171,27 @@ def _apply(
 ) -> None:
     draft = Function(ref.name, node.outputs[0], function, clamp, line)
     values.give(node, draft, values.shapes[ref.name], ref.view)
+
+
+def several(values: GraphValues, node: Node) -> None:
+    """Sum of one value or of two."""
+    if len(node.inputs) == 1:
+        values.known[node.outputs[0]] = values.ref(node)
+    elif len(node.inputs) == 2:
+        binary(values, replace(node, op="Add"))
+    else:
+        raise values.unsupported(node, f"it adds up {len(node.inputs)} values; expected two")
+
+
+def limited(values: GraphValues, node: Node) -> None:
+    """Max and Min of a value and a number."""
+    at = int(isinstance(values.known.get(node.inputs[0]), np.ndarray))
+    numbers = values.given(node, 1 - at)
+    if len(node.inputs) != 2 or numbers.size != 1:
+        raise values.unsupported(node, f"limits of shape {list(numbers.shape)}; expected a number")
+    limit = float(numbers.ravel()[0])
+    clamp = (limit, math.inf) if node.op == "Max" else (-math.inf, limit)
+    _apply(values, node, values.ref(node, at), lambda x: np.clip(x, *clamp), clamp=clamp)
 
 
 _LEFT = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}

@@ -21,6 +21,7 @@ from sepnet.integer.view import View
 __all__ = ["concat", "gather", "pad", "split", "strided"]
 
 Axes = tuple[tuple[int, ...], ...]
+MOST_SIDE = 65535
 
 
 def concat(values: GraphValues, node: Node) -> None:
@@ -28,7 +29,7 @@ def concat(values: GraphValues, node: Node) -> None:
     refs = [values.ref(node, at) for at in range(len(node.inputs))]
     side = node.integer("axis") % len(refs[0].sides)
     alike = {each.sides[:side] + each.sides[side + 1 :] for each in refs}
-    if len(alike) != 1:
+    if len(alike) != 1 or (side == 0 and len(refs[0].sides) > 1):
         raise values.unsupported(node, f"axis {side} of {[list(ref.sides) for ref in refs]}")
     sides = (*refs[0].sides[:side], sum(each.sides[side] for each in refs), *refs[0].sides[side + 1 :])
     tried = [_first(sides), _last(sides), _own(values, refs[0], side)]
@@ -149,7 +150,7 @@ def pad(values: GraphValues, node: Node) -> None:
     if not around:
         values.known[node.outputs[0]] = ref
         return
-    if min(min(each) for each in around.values()) < 0:
+    if not all(0 <= each <= MOST_SIDE for pair in around.values() for each in pair):
         raise values.unsupported(node, f"pads {list(pads)}")
     lie = ref.view.axes(values.shapes[ref.name])
     if not _pads(lie, around, mode):

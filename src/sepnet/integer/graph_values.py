@@ -193,7 +193,12 @@ class GraphValues:
         """An output whose numbers lie in the tensor's order, or in the map's height x width x channels."""
         if ref.view.plain or ref.view.lies(self.shapes[ref.name]):
             return ref
-        return self.flattened(ref)
+        if len(ref.sides) < 3:
+            return self.flattened(ref)
+        *parts, rows, columns = ref.view.factors
+        shape = math.prod(ref.sides[:-2]), ref.sides[-2], ref.sides[-1]
+        first = [factor for each in parts for factor in each]
+        return Ref(self.rearranged(ref, shape, (first, rows, columns)), View.of(shape, ref.sides))
 
     def constant(self, node: Node, at: int) -> Array | None:
         """A constant input; None where it is left out."""

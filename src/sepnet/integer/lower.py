@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.packed_model import PackedModel
+from sepnet.integer.fuse import fused
 from sepnet.integer.model import IntegerModel, Output
-from sepnet.integer.operator import Clamp, Draft
+from sepnet.integer.operator import Draft
 from sepnet.integer.trace import Trace, trace
 from sepnet.integer.value import Value
 
 __all__ = ["lower"]
 
 Ranges = Mapping[str, tuple[float, float]]
-Clamps = dict[str, Clamp]
 WIDE_LEVELS, HEADROOM = 32767, 4.0
 """An output in 16 bits holds four times what was seen while calibrating, in as many steps to each side."""
 EXACT_LEVELS = 16384
@@ -37,7 +36,7 @@ def lower(model: PackedModel, ranges: Ranges, shape: Sequence[int] | None = None
         FormatError: a file without a graph.
     """
     found = trace(model, shape)
-    drafts, clamps = _fuse(found)
+    drafts, clamps = fused(found)
     values = _values(found, drafts, ranges)
     operators = tuple(
         draft.integer([values[name] for name in draft.sources], values[draft.target], clamps.get(draft.target))
@@ -45,31 +44,6 @@ def lower(model: PackedModel, ranges: Ranges, shape: Sequence[int] | None = None
     )
     outputs = tuple(Output(name, ref.name, ref.view) for name, ref in found.outputs.items())
     return IntegerModel(model.header.network, found.input, found.view, outputs, values, operators)
-
-
-def _fuse(found: Trace) -> tuple[tuple[Draft, ...], Clamps]:
-    """What scales its result takes in what comes right after it, as its only reader: a scale and a bias, or a clamp."""
-    reads = Counter(name for draft in found.drafts for name in draft.sources)
-    reads.update(ref.name for ref in found.outputs.values())
-    clamps: Clamps = {}
-    drafts: list[Draft] = []
-    place: dict[str, int] = {}
-    for draft in found.drafts:
-        source = draft.sources[0] if draft.sources else ""
-        at = place.get(source) if reads[source] == 1 else None
-        if at is not None and drafts[at].scales:
-            one = drafts[at].absorbed(draft) if source not in clamps else None
-            if draft.limits is not None:
-                one = drafts[at].renamed(draft.target)
-                low, high = clamps.pop(source, draft.limits)
-                clamps[draft.target] = max(low, draft.limits[0]), min(high, draft.limits[1])
-            if one is not None:
-                drafts[at] = one
-                place[draft.target] = at
-                continue
-        place[draft.target] = len(drafts)
-        drafts.append(draft)
-    return tuple(drafts), clamps
 
 
 def _values(found: Trace, drafts: tuple[Draft, ...], ranges: Ranges) -> dict[str, Value]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,11 @@ class Draft(abc.ABC):
     @property
     def affine(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
         """What it multiplies with and what it adds, one a channel or one for all, when it is nothing else."""
+        return None
+
+    @property
+    def of_values(self) -> Callable[..., npt.NDArray[Any]] | None:
+        """The function that it is of the numbers at the same place of its sources; None for all others."""
         return None
 
     def absorbed(self, draft: Draft) -> Draft | None:

@@ -52,6 +52,8 @@ def over_sides(values: GraphValues, node: Node) -> None:
             values.known[node.outputs[0]] = ref
             return
         axes = tuple(sorted(axis % len(ref.sides) for axis in listed)) or tuple(range(len(ref.sides)))
+    if axes[:1] == (0,) and len(ref.sides) > 1:
+        raise values.unsupported(node, f"it goes over all examples of a value of {list(ref.sides)}")
     kept = [at for at in range(len(ref.sides)) if at not in axes]
     sides = tuple(
         1 if at in axes else side for at, side in enumerate(ref.sides) if at in kept or node.integer("keepdims", 1)

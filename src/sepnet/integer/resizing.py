@@ -20,6 +20,8 @@ from sepnet.integer.weights import quantized
 
 __all__ = ["conv_transpose", "resize"]
 
+MOST_SIDE, MOST_STRIDE = 65535, 255
+
 
 def conv_transpose(values: GraphValues, node: Node) -> None:
     """ConvTranspose: a convolution with a filter for each place of a block of pixels, whose channels then become blocks."""
@@ -35,8 +37,8 @@ def conv_transpose(values: GraphValues, node: Node) -> None:
     kernel = weight.shape[2:]
     full = [strides[at] * (sides[at] - 1) + grown[at] + (kernel[at] - 1) * dilations[at] + 1 for at in range(2)]
     before, made = _ends(node, full, [strides[at] * sides[at] for at in range(2)], flat)
-    if min(made) < 1:
-        raise values.unsupported(node, f"its output would have the shape {list(made)}")
+    if not 0 < min(made) <= max(made) <= MOST_SIDE or not 0 < min(strides) <= max(strides) <= MOST_STRIDE:
+        raise values.unsupported(node, f"strides {list(strides)}, and an output of {list(made)}")
     taps = [_taps(kernel[at], strides[at], dilations[at], before[at]) for at in range(2)]
     filters, pads = _blocks(weight, groups, taps, strides)
     counts = [max(-(-made[at] // strides[at]), sides[at] + pads[at] - filters.shape[2 + at] + 1) for at in range(2)]
@@ -128,7 +130,7 @@ def resize(values: GraphValues, node: Node) -> None:
     channels, *sides = values.shapes[ref.name]
     flat, mode = len(ref.sides) == 3, node.text("mode", "nearest")
     made, scales = _target(values, node, ref, flat)
-    if mode not in ("nearest", "linear") or node.integer("antialias") or min(made) < 1:
+    if mode not in ("nearest", "linear") or node.integer("antialias") or not 0 < min(made) <= max(made) <= MOST_SIDE:
         raise values.unsupported(node, f"mode {mode}, to {list(made)}; expected nearest or linear")
     old = node.op == "Upsample" or values.opset < 11
     how = "asymmetric" if old else node.text("coordinate_transformation_mode", "half_pixel")

@@ -126,7 +126,7 @@ def _visit(values: GraphValues, node: Node) -> None:
         values.layer = next((name for name in node.inputs if name in values.coded), values.layer)
         try:
             _OPERATORS[node.op](values, node)
-        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError, StopIteration) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
             raise FormatError(
                 f"the packed file's graph has a node {node.op} that does not fit its inputs: {error}"
             ) from error
@@ -143,6 +143,9 @@ _OPERATORS: dict[str, Callable[[GraphValues, Node], None]] = {
     "MatMul": arithmetic.matmul,
     "BatchNormalization": arithmetic.norm,
     "PRelu": arithmetic.bent,
+    "Sum": arithmetic.several,
+    "Max": arithmetic.limited,
+    "Min": arithmetic.limited,
     "Pow": arithmetic.power,
     "MaxPool": pooling.pool,
     "AveragePool": pooling.pool,

@@ -104,17 +104,18 @@ class View:
 
     def taken(self, maps: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Tensors of maps (n, channels, height, width), the batch side as long as there are examples."""
-        found = maps.reshape(len(maps), -1)
+        found = maps.reshape(len(maps), math.prod(maps.shape[1:]))
         if not self.plain:
             found = found[:, self.places()]
         return found.reshape(len(maps) * self.sides[0], *self.sides[1:])
 
     def put(self, tensors: npt.NDArray[Number], shape: Shape) -> npt.NDArray[Number]:
         """Maps of tensors: the way back."""
-        found = tensors.reshape(-1, math.prod(shape))
+        count = tensors.size // math.prod(shape)
+        found = tensors.reshape(count, math.prod(shape))
         if not self.plain:
             found = found[:, np.argsort(self.places())]
-        return found.reshape(-1, *shape)
+        return found.reshape(count, *shape)
 
     def lies(self, shape: Shape) -> bool:
         """Whether the tensor's numbers follow one another in memory, where a map lies height x width x channels."""

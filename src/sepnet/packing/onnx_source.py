@@ -22,6 +22,7 @@ from sepnet.packing.passes.dequantize import dequantize
 from sepnet.packing.passes.draft import Draft, Pass, State, apply
 from sepnet.packing.passes.names import shorten
 from sepnet.packing.passes.norms import fold_norms, fold_numbers, name_norms
+from sepnet.packing.passes.order import sort_nodes
 from sepnet.packing.passes.simplify import simplify
 from sepnet.packing.passes.turn import turn_weights
 from sepnet.packing.passes.weights import lift_weights, take_weights
@@ -32,6 +33,7 @@ PASSES: tuple[Pass, ...] = (
     ("check inputs and outputs", check_ends),
     ("check for floats", check_floats),
     ("check operators", check_standard),
+    ("sort nodes", sort_nodes),
     ("lift constants", lift_constants),
     ("dequantize constants", dequantize),
     ("name norms", name_norms),

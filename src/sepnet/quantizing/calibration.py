@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.examples import Examples
+from sepnet.core.layer_bits import KEPT
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import Measured
 from sepnet.core.progress import Progress, Tick
@@ -19,7 +21,7 @@ from sepnet.graphs.wire import with_weights
 from sepnet.packing.onnx_source import OnnxSource
 from sepnet.quantizing.calibrated import CalibratedLayer, QuantizedLayer, disturbed, in_bits, quantize_all
 from sepnet.quantizing.layers import Layer, find_layers
-from sepnet.quantizing.linear import code_other, code_weight
+from sepnet.quantizing.linear import code_kept, code_other, code_weight
 from sepnet.quantizing.loss import Answers, Loss
 from sepnet.quantizing.moments import layer_moments
 from sepnet.quantizing.task import decisions, loss_of
@@ -52,10 +54,12 @@ class Calibration:
         images: of each half; fewer where there are not as many.
         seed: of what is drawn.
         options: what may be lost, and what the network is for.
+        chosen: bits of the tensors that are not searched for, see `core.layer_bits`.
         progress: callback.
 
     Attributes:
         layers: what `bits` are chosen for: first the layers whose inputs could be watched, then the other weights.
+        fixed: codes of what is `chosen`, and of the biases of such layers.
         loss: on the examples to measure on.
 
     Raises:
@@ -71,6 +75,7 @@ class Calibration:
         images: int,
         seed: int,
         options: PackOptions,
+        chosen: Mapping[str, int] | None = None,
         progress: Progress,
     ) -> None:
         self._source, self._examples, self._progress, self._seed = source, examples, progress, seed
@@ -81,11 +86,28 @@ class Calibration:
         wanted = self._answers({}, self._unseen, "run float network")
         self.loss = loss_of(wanted, source.graph.data, self._decisions, classes=len(examples.classes), options=options)
         shapes = {name: array.shape for name, array in source.state.items()}
-        self.layers = self._calibrate(find_layers(source.graph.data, source.weights, shapes))
+        layers = self._calibrate(find_layers(source.graph.data, source.weights, shapes))
+        self.layers, self.fixed = self._fix(layers, chosen or {})
         own = {name for layer in self.layers for name in (layer.layer.weight, layer.layer.bias)}
         others = {name: array for name, array in source.state.items() if name not in own}
         self._rest = {name: code_other(name, array, name in source.biases) for name, array in others.items()}
+        self._rest |= {tensor.name: tensor for tensor in self.fixed}
         self._sensitivities: list[float] | None = None
+
+    def _fix(
+        self, layers: Sequence[CalibratedLayer], chosen: Mapping[str, int]
+    ) -> tuple[list[CalibratedLayer], list[CodedTensor]]:
+        """The layers left to be searched, and the codes of what is chosen; biases that are kept stay out of their layers."""
+        kept = {name for name, bits in chosen.items() if bits == KEPT}
+        layers = [dataclasses.replace(each, bias=None) if each.layer.bias in kept else each for each in layers]
+        fixed = [code_kept(name, self._source.state[name]) for name in sorted(kept)]
+        for layer in (layer for layer in layers if layer.layer.weight in chosen.keys() - kept):
+            bits = chosen[layer.layer.weight]
+            if layer.layer.input:
+                fixed += in_bits(layer, bits).tensors
+            else:
+                fixed.append(code_weight(layer.layer.weight, layer.weight, bits))
+        return [layer for layer in layers if layer.layer.weight not in chosen], fixed
 
     def in_bits(self, bits: int) -> list[CodedTensor]:
         """Every weight with `bits` bits."""
@@ -108,7 +130,7 @@ class Calibration:
     @functools.cached_property
     def rest(self) -> list[CodedTensor]:
         """The biases of no layer that is searched, in `REST_BITS`, if their 8 bits alone cost a share of what may be lost."""
-        own = {layer.layer.weight for layer in self.layers}
+        own = {layer.layer.weight for layer in self.layers} | {tensor.name for tensor in self.fixed}
         biases = [name for name in self._rest if name in self._source.biases and name not in own]
         if not biases or self.loss.of(self._coded_answers([])) <= REST_SHARE * self.loss.most:
             return []

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
 from sepnet.core.coded_tensor import CodedTensor, Half, float_codes
+from sepnet.core.layer_bits import KEPT
 
-__all__ = ["BIAS_BITS", "code_other", "code_weight", "filter_steps", "filters_of", "largest_code"]
+__all__ = [
+    "BIAS_BITS",
+    "code_kept",
+    "code_other",
+    "code_weight",
+    "filter_steps",
+    "filters_of",
+    "largest_code",
+]
 
 Floats = npt.NDArray[np.floating]
 CANDIDATES = np.linspace(0.3, 1.0, 40)
@@ -71,6 +82,26 @@ def code_weight(name: str, weight: Floats, bits: int) -> CodedTensor:
     largest = largest_code(bits)
     integers = np.clip(codes, -largest, largest).astype(np.int64).reshape(weight.shape)
     return CodedTensor(name, integers, "integer", ("linear",), Half(half.bits.reshape(shape), half.exponent))
+
+
+def code_kept(name: str, numbers: Floats) -> CodedTensor:
+    """A tensor in 16 bits: binary16, or integers of 16 bits with a step a filter, whichever is nearer.
+
+    Where the numbers of a filter are about alike in size, as in sines and cosines, integers have up to five bits more to tell them
+    apart, and a filter that is to be silent at all frequencies but one is that much more silent.
+
+    >>> kept = code_kept("w", np.cos(np.arange(64, dtype=np.float32)).reshape(2, 32))
+    >>> kept.values, kept.bits, kept.schemes
+    ('integer', 16, ('keep',))
+    >>> code_kept("w", np.float32([[1e-4, 1.0, 8.0]])).values
+    'float16'
+    """
+    halves = float_codes(name, numbers, "float16", ("keep",))
+    if numbers.ndim < 2 or not numbers.size:
+        return halves
+    integers = dataclasses.replace(code_weight(name, numbers, KEPT), schemes=("keep",))
+    nearer = np.square(halves.restore() - numbers).sum() <= np.square(integers.restore() - numbers).sum()
+    return halves if nearer else integers
 
 
 def code_other(name: str, numbers: Floats, bias: bool, bits: int = BIAS_BITS) -> CodedTensor:

@@ -33,7 +33,7 @@ class OnnxRuntime(Runtime):
     def __init__(self, model: PackedModel, threads: int | None = None) -> None:
         data = onnx_model(model)
         try:
-            self.session = Session(data, threads=threads)
+            self.session = Session(data, threads=threads, exact=True)
         except NetworkError as error:
             raise FormatError(str(error).replace("the network", "the packed file's graph", 1)) from error
         self.inputs, self.outputs = ports_of(model.graph)

@@ -28,6 +28,8 @@ class Session:
         source: the model with its weights.
         threads: None leaves the choice to the runtime.
         optimized: whether ONNX Runtime may fuse nodes.
+        exact: whether pairs of QuantizeLinear and DequantizeLinear are computed as they stand, not in integer kernels,
+            whose sums saturate on some processors.
 
     Attributes:
         inputs, outputs: what it takes and gives.
@@ -36,12 +38,19 @@ class Session:
     """
 
     def __init__(
-        self, source: bytes | str | os.PathLike[str], *, threads: int | None = None, optimized: bool = True
+        self,
+        source: bytes | str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        optimized: bool = True,
+        exact: bool = False,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if exact:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -1,31 +1,50 @@
-"""Two forms of one network on the same random inputs: every output on its own scale."""
+"""Two forms of one network on the same inputs: every output on its own scale."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.core.errors import NetworkError, SepnetError
+from sepnet.core.errors import SepnetError
 from sepnet.core.output_row import OutputRow, output_row
 from sepnet.core.ports import Port
+from sepnet.runtimes.random_inputs import EXAMPLES, Feed, random_feeds, with_examples
 from sepnet.runtimes.session import Session
 
-__all__ = ["SideBySide", "side_by_side"]
+__all__ = ["SideBySide", "Trial", "compared", "first_trial", "random_trials", "scale_of", "side_by_side"]
 
-Feed = dict[str, npt.NDArray[Any]]
-EXAMPLES = 8
-"""Along the first side where that is free."""
-SIDES = (32, 64, 128, 224, 16, 512, 2048, 16_000)
-"""Other free sides are so large, the first with which the network runs."""
-MOST = 4_000_000
-"""Numbers of an input where its sides are free."""
-INTEGERS = 8
-"""Random integers are below: most tables of tokens have as many rows."""
+ENOUGH = 256
+"""Numbers of an output that tell how near it is."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network on some inputs.
+
+    Attributes:
+        kind: what the inputs are called, in the plural.
+        feed: an array for each input.
+        wanted: what came out, by name.
+    """
+
+    kind: str
+    feed: Feed
+    wanted: dict[str, npt.NDArray[Any]]
+
+    @property
+    def examples(self) -> int:
+        """How many."""
+        return max(array.shape[0] if array.ndim else 1 for array in self.feed.values())
+
+    def rows(self, found: Session) -> tuple[OutputRow, ...]:
+        """How near each output of another form is, whose inputs and outputs are in the same order."""
+        by_place = dict(zip((port.name for port in found.inputs), self.feed.values(), strict=True))
+        pairs = zip(self.wanted.items(), found.run(by_place).values(), strict=True)
+        return tuple(output_row(name, exact, other) for (name, exact), other in pairs)
 
 
 @dataclass(frozen=True)
@@ -53,55 +72,52 @@ def side_by_side(given: Session, found: Session, inputs: Sequence[Port]) -> Side
 
     Raises `NetworkError` where only the first can be run.
     """
+    trial = first_trial(given, inputs)
+    return SideBySide(0, (), trial) if isinstance(trial, str) else compared(trial, found)
+
+
+def compared(trial: Trial, found: Session) -> SideBySide:
+    """The rows of a trial, and which outputs say nothing."""
+    rows = trial.rows(found)
+    names = ", ".join(row.name for row in rows if row.largest is None and row.changed is None)
+    return SideBySide(trial.examples, rows, f"no finite numbers on random inputs: {names}" if names else "")
+
+
+def first_trial(given: Session, inputs: Sequence[Port], integers: Mapping[str, int] | None = None) -> Trial | str:
+    """A network on the first random inputs with which it runs; or why there are none.
+
+    Args:
+        given: the network.
+        inputs: of it.
+        integers: for inputs that are one number.
+    """
     reason = "an input is of unknown shape"
-    for feed in _feeds(inputs):
+    for feed in random_feeds(inputs, given=integers):
         try:
-            wanted = given.run(feed)
+            return Trial("random examples", feed, given.run(feed))
         except SepnetError as error:  # sizes or numbers that do not go together
             reason = f"the network does not run on random inputs: {error}"
-            continue
-        by_place = dict(zip((port.name for port in found.inputs), feed.values(), strict=True))
-        pairs = zip(wanted.items(), found.run(by_place).values(), strict=True)
-        rows = tuple(output_row(name, exact, other) for (name, exact), other in pairs)
-        examples = max(array.shape[0] if array.ndim else 1 for array in feed.values())
-        return SideBySide(examples, rows, _unlike(rows))
-    return SideBySide(0, (), reason)
+    return reason
 
 
-def _unlike(rows: Sequence[OutputRow]) -> str:
-    names = ", ".join(row.name for row in rows if row.largest is None and row.changed is None)
-    return f"no finite numbers on random inputs: {names}" if names else ""
+def random_trials(given: Session, inputs: Sequence[Port], first: Trial, kinds: Sequence[str]) -> Iterator[Trial]:
+    """The network on inputs of these kinds, of the size of the first trial but for the number of examples.
+
+    There are two to eight, so many that the outputs have `ENOUGH` numbers, also where the graph is fixed to one.
+    """
+    numbers = min((array.size for array in first.wanted.values() if array.dtype.kind == "f"), default=0)
+    count = max(2, min(EXAMPLES, -(-ENOUGH * first.examples // max(1, numbers))))
+    for kind in kinds:
+        for examples in (count, 1):
+            feed = with_examples(first.feed, inputs, kind, examples)
+            try:
+                yield Trial(kind, feed, given.run(feed))
+                break
+            except SepnetError:  # examples that cannot be put together again, or numbers that it does not take
+                continue
 
 
-def _feeds(inputs: Sequence[Port]) -> Iterator[Feed]:
-    if any(port.shape is None for port in inputs):
-        return
-    seen: list[list[tuple[int, ...]]] = []
-    for side in SIDES:
-        shapes = _shapes(inputs, side)
-        if shapes in seen or (seen and max(map(math.prod, shapes)) > MOST):
-            continue
-        seen.append(shapes)
-        random = np.random.default_rng(0)
-        yield {port.name: _numbers(port.type, shape, random) for port, shape in zip(inputs, shapes, strict=True)}
-
-
-def _shapes(inputs: Sequence[Port], side: int) -> list[tuple[int, ...]]:
-    batches = {port.shape[0] for port in inputs if port.shape and isinstance(port.shape[0], str)}
-
-    def size(at: int, own: int | str | None) -> int:
-        if isinstance(own, int):
-            return own
-        return EXAMPLES if own in batches or (own is None and at == 0) else side
-
-    return [tuple(size(at, own) for at, own in enumerate(port.shape or ())) for port in inputs]
-
-
-def _numbers(kind: str, shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[Any]:
-    if kind == "bool":
-        return random.integers(0, 2, shape).astype(bool)
-    if kind.startswith(("int", "uint")):
-        return np.asarray(random.integers(0, INTEGERS, shape)).astype(kind)
-    if not kind.startswith("float"):
-        raise NetworkError(f"found an input of type {kind or 'unknown'}")
-    return np.asarray(random.standard_normal(shape)).astype(kind)
+def scale_of(array: npt.NDArray[Any]) -> tuple[float, float]:
+    """Standard deviation, and largest magnitude, of the finite numbers."""
+    finite = array[np.isfinite(array)].astype(np.float64)
+    return (float(finite.std()), float(np.abs(finite).max())) if finite.size else (0.0, 0.0)

@@ -34,6 +34,10 @@ class Function(Draft):
         return (self.source,)
 
     @property
+    def of_values(self) -> Callable[..., npt.NDArray[Any]]:
+        return self.function
+
+    @property
     def limits(self) -> Clamp | None:
         return self.clamp
 

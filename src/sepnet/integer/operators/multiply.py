@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, requantized
@@ -28,6 +29,10 @@ class Product(Draft):
     @property
     def sources(self) -> tuple[str, ...]:
         return self.first, self.second
+
+    @property
+    def of_values(self) -> Callable[..., npt.NDArray[Any]]:
+        return lambda x, y: x * y
 
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Multiply:
         a, b = sources

@@ -31,8 +31,9 @@ def take_weights(draft: Draft) -> str:
 
     Raises `NetworkError` where no layer has float weights, `WeightsError` for NaN and Inf.
     """
-    draft.weights, draft.biases = _roles(draft.proto)
-    draft.state = _take(draft.proto, draft.weights | draft.biases, draft.turned)
+    draft.weights, biases = _roles(draft.proto)
+    draft.biases = biases - draft.codes.keys()  # what came as integers of 32 bits would lose by 8
+    draft.state = _take(draft.proto, draft.weights | biases, draft.turned)
     draft.kept = _kept(draft)
     draft.codes |= {name: draft.codes[name].turned for name in draft.turned & draft.codes.keys()}
     if not draft.weights & draft.state.keys():
