@@ -196,6 +196,11 @@ def test_weights_that_were_quantized_before_keep_their_codes(tmp_path: Path) -> 
     assert model.bytes < sepnet.pack(path, 8, numbers(200)).bytes + 20  # of the header, which names the budget
 
 
+def test_layers_that_were_all_chosen_leave_nothing_to_search(tmp_path: Path) -> None:
+    report = auto_report(dense(tmp_path), numbers(200), keep=("w",), layer_bits={"v": 6})
+    assert {entry.name: entry.bits for entry in report.packed.header.tensors}["v"] <= 6
+
+
 def test_what_cannot_be_reached_is_said_with_what_was_and_what_costs_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,8 @@ def within_loss(work: Calibration, size: Size) -> Coded:
     Raises `SepnetError` if nothing loses as little, with what was reached and the layer that costs most.
     """
     most, tried = work.loss.most, _Tried(work)
+    if not tried.weights:  # all were chosen by hand
+        return []
     found = approach(tried.lost, most, 2 * math.log(2) * most / tried.weights, 1.3)
     best: Coded | None = None if found is None else found[2]
     takes = math.inf if best is None else size(best)
@@ -52,6 +54,8 @@ def within_bytes(work: Calibration, size: Size, most: int) -> Coded:
     Raises `SepnetError` if no file is as small.
     """
     tried = _Tried(work)
+    if not tried.weights:
+        return []
     first = 2 * math.log(2) * 2 * work.loss.most / tried.weights
     found = approach(lambda slope: tried.at(slope, size), most, first, -0.35, near=0.99)
     best: Coded | None = None if found is None else found[2]
