@@ -196,6 +196,11 @@ def test_weights_that_were_quantized_before_keep_their_codes(tmp_path: Path) -> 
     assert model.bytes < sepnet.pack(path, 8, numbers(200)).bytes + 20  # of the header, which names the budget
 
 
+def test_layers_that_were_all_chosen_leave_nothing_to_search(tmp_path: Path) -> None:
+    report = auto_report(dense(tmp_path), numbers(200), keep=("w",), layer_bits={"v": 6})
+    assert {entry.name: entry.bits for entry in report.packed.header.tensors}["v"] <= 6
+
+
 def test_what_cannot_be_reached_is_said_with_what_was_and_what_costs_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,3 +232,14 @@ def test_the_search_stays_between_what_fits_and_what_does_not() -> None:
     found = approach(jumps, 1.0, 8.0, 1.0, tries=12)
     assert found is not None and 1.6 < found[0] < 2.0
     assert all(0.1 < setting < 8.0 for setting in settings[1:])
+
+
+def test_the_search_goes_further_where_numbers_hardly_change() -> None:
+    tried = []
+
+    def flat(setting: float) -> tuple[float, None]:
+        tried.append(setting)
+        return 100 * setting**-0.05, None
+
+    found = approach(flat, 120.0, 1.0, -0.35, near=0.99)
+    assert found is not None and found[1] > 0.97 * 120 and len(tried) <= 6

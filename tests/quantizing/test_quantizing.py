@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sepnet.quantizing.agreement import agreement
+from sepnet.quantizing.auto import _Tried
 from sepnet.quantizing.calibrated import CalibratedLayer, cheapest, disturbed, in_bits
 from sepnet.quantizing.layers import MOST_COLUMNS, Layer, find_layers, rows_of
 from sepnet.quantizing.moments import layer_moments
@@ -163,3 +165,11 @@ def test_agreement_takes_probabilities_and_logits() -> None:
     moved = np.roll(odds, 1, axis=1)
     assert agreement(logits, other).divergence == pytest.approx(agreement(odds, moved).divergence, rel=1e-4)
     assert agreement(logits, logits) == agreement(odds, odds) and agreement(logits, logits).changed == 0
+
+
+def test_fixed_bits_of_a_layer_that_take_more_and_lose_less_are_no_better() -> None:
+    inputs, weight = correlated(40), np.random.default_rng(2).standard_normal((16, 40)).astype(np.float32)
+    layer = layer_of(weight, inputs)
+    tried = _Tried(SimpleNamespace(layers=[layer]))  # type: ignore[arg-type]
+    for slope in (0.1, 0.3, 1.0):
+        assert tried._cheapest(0, layer, slope).bits == cheapest(layer, slope).bits

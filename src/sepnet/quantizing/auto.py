@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sepnet.core.coded_tensor import CodedTensor
 from sepnet.core.errors import SepnetError
@@ -14,6 +14,8 @@ from sepnet.quantizing.search import approach
 __all__ = ["within_bytes", "within_loss"]
 
 MOST_BITS = 8
+MARGIN = 1.05
+"""Of what files are estimated to take."""
 Coded = list[CodedTensor]
 Size = Callable[[Sequence[CodedTensor]], int]
 """From codes to the bytes of a file."""
@@ -28,13 +30,12 @@ def within_loss(work: Calibration, size: Size) -> Coded:
     Raises `SepnetError` if nothing loses as little, with what was reached and the layer that costs most.
     """
     most, tried = work.loss.most, _Tried(work)
+    if not tried.weights:  # all were chosen by hand
+        return []
     found = approach(tried.lost, most, 2 * math.log(2) * most / tried.weights, 1.3)
     best: Coded | None = None if found is None else found[2]
     takes = math.inf if best is None else size(best)
-    for bits in range(MOST_BITS, 1, -1):
-        if bits * tried.weights / 8 > 1.3 * takes:
-            continue  # an entropy coder takes a fifth off, not more
-        fixed = tried.in_bits(bits)
+    for fixed in tried.in_fixed_bits(takes):
         fits = size(fixed)
         if fits >= takes:
             continue
@@ -53,13 +54,12 @@ def within_bytes(work: Calibration, size: Size, most: int) -> Coded:
     Raises `SepnetError` if no file is as small.
     """
     tried = _Tried(work)
+    if not tried.weights:
+        return []
     first = 2 * math.log(2) * 2 * work.loss.most / tried.weights
     found = approach(lambda slope: tried.at(slope, size), most, first, -0.35, near=0.99)
     best: Coded | None = None if found is None else found[2]
-    for bits in range(MOST_BITS, 1, -1):
-        if bits * tried.weights / 8 > 1.3 * most:
-            continue
-        fixed = tried.in_bits(bits)
+    for fixed in tried.in_fixed_bits(most):
         if size(fixed) <= most:
             if best is None or work.lost(fixed) < work.lost(best):
                 best = fixed
@@ -82,9 +82,18 @@ class _Tried:
         """What codes of that slope lose, and the codes."""
         return self.at(slope, lambda coded: self.note(self.work.lost(coded), list(coded)))
 
-    def in_bits(self, bits: int) -> Coded:
-        """Codes of as many bits for all layers."""
-        return tensors_of(self.work.quantize(lambda at, layer: self._in_bits(at, layer, bits)))
+    def in_fixed_bits(self, takes: float) -> Iterator[Coded]:
+        """Codes of as many bits for all layers, from `MOST_BITS` to 2; without those that take more than `takes` bytes for sure."""
+        least = 0.0
+        for bits in range(MOST_BITS, 1, -1):
+            if least / 8 <= MARGIN * takes:
+                done = self._all(bits)
+                least = sum(each.bits for each in done)
+                yield tensors_of(done)
+            least -= self.weights  # a bit a weight less saves no more than that
+
+    def _all(self, bits: int) -> list[QuantizedLayer]:
+        return self.work.quantize(lambda at, layer: self._in_bits(at, layer, bits))
 
     def at(self, slope: float, number: Callable[[Sequence[CodedTensor]], float]) -> tuple[float, Coded]:
         """A number of the codes of that slope, and the codes."""
@@ -94,11 +103,19 @@ class _Tried:
         return number(coded), coded
 
     def _cheapest(self, at: int, layer: CalibratedLayer, slope: float) -> QuantizedLayer:
-        """The least D + slope * bits: of codes for that slope, and of fixed bits of about as many, or of `MOST_BITS`."""
+        """Codes for that slope; or fixed bits of about as many, or of `MOST_BITS`, if they are better.
+
+        They are if D + slope * bits is less, and D less than these codes would have with as many bits, a bit a weight more
+        dividing it by four.
+        """
         best = cheapest(layer, slope)
-        near = math.ceil(best.bits / max(1, layer.weight.size))
+        size = max(1, layer.weight.size)
+        near = math.ceil(best.bits / size)
         for bits in {min(max(each, 2), MOST_BITS) for each in (near, near + 1, MOST_BITS)}:
-            best = min(best, self._in_bits(at, layer, bits), key=lambda each: each.error + slope * each.bits)
+            fixed = self._in_bits(at, layer, bits)
+            expected = best.error * 4 ** min((best.bits - fixed.bits) / size, 16)
+            if fixed.error < expected and fixed.error + slope * fixed.bits < best.error + slope * best.bits:
+                best = fixed
         return best
 
     def _in_bits(self, at: int, layer: CalibratedLayer, bits: int) -> QuantizedLayer:

@@ -70,7 +70,7 @@ def _next(known: list[tuple[float, float]], goal: float, power: float) -> float:
     if len(by_distance) > 1:
         other, far = by_distance[1]
         measured = (number - far) / (at - other) if at != other else power
-        if measured / power > 0.2:
+        if measured / power > 0:
             power = max(min(measured / power, 5.0), 0.2) * power
     move = (goal - number) / power
     return at + max(-3.0, min(3.0, move))
