@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import onnx
 
 from sepnet.core.errors import NetworkError
 from sepnet.core.pack_options import MAX_DIVERGENCE, MIN_SNR, PackOptions, Task
+from sepnet.graphs.onnx_graph import Node, OnnxGraph
 from sepnet.quantizing.loss import Answers, Loss
 
 __all__ = ["decisions", "loss_of"]
@@ -20,9 +19,9 @@ BEHIND = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Flatten"})
 
 def decisions(graph: bytes) -> dict[str, str]:
     """What goes into a final Sigmoid, an inner value, and the name of its output."""
-    proto = onnx.load_from_string(graph).graph
-    ends = {value.name: _maker(proto, value.name) for value in proto.output}
-    return {node.input[0]: name for name, node in ends.items() if node is not None and node.op_type == "Sigmoid"}
+    whole = OnnxGraph.decode(graph)
+    ends = {name: _maker(whole, name) for name in whole.outputs}
+    return {node.inputs[0]: name for name, node in ends.items() if node is not None and node.op == "Sigmoid"}
 
 
 def loss_of(wanted: Answers, graph: bytes, decisions: Mapping[str, str], *, classes: int, options: PackOptions) -> Loss:
@@ -77,14 +76,14 @@ def _described(wanted: Answers, decisions: Mapping[str, str]) -> str:
 
 
 def _ends_in_softmax(graph: bytes) -> bool:
-    proto = onnx.load_from_string(graph).graph
-    node = _maker(proto, proto.output[0].name)
-    return node is not None and node.op_type in ("Softmax", "LogSoftmax")
+    whole = OnnxGraph.decode(graph)
+    node = _maker(whole, whole.outputs[0])
+    return node is not None and node.op in ("Softmax", "LogSoftmax")
 
 
-def _maker(proto: Any, name: str) -> Any:
+def _maker(graph: OnnxGraph, name: str) -> Node | None:
     """The node that a value comes from, behind those that only give it another shape; None of an input."""
-    makers = {name: node for node in proto.node for name in node.output}
-    while name in makers and makers[name].op_type in BEHIND:
-        name = makers[name].input[0]
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    while name in makers and makers[name].op in BEHIND:
+        name = makers[name].inputs[0]
     return makers.get(name)
