@@ -79,7 +79,7 @@ def test_pack_weights_and_what_they_are_refused(run: Any, tmp_path: Path) -> Non
         (("--keep", "c"), "no layer is called 'c'; the nearest of 4: "),
         (("--bits", "c=4"), "no layer is called 'c'; the nearest of 2: a.weight, b.weight"),
         (("--bits", "four"), "--bits 'four': expected 2 to 8, or auto"),
-        (("--bits", "auto"), "bits auto needs images to measure on"),
+        (("--bits", "auto"), "bits auto needs examples to measure on; expected --calibrate DATA"),
         (("--target-bytes", "100"), "goes with bits auto"),
         (("--bits", "auto", "--calibrate", DATA, "--max-divergence", "0"), "above 0"),
         (

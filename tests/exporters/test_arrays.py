@@ -73,6 +73,7 @@ def test_several_inputs_and_outputs_in_uint8(streaming: sepnet.PackedModel, tmp_
     same = [remark for remark in report.remarks if "on the same 1 example: f.npz has no more" in remark]
     assert bool(same) == (count == 1)
     assert {row.compared for row in report.methods} == {max(1, count // 2)}
+    assert {row.others for row in report.methods} == {count > 1} and not report.warnings
 
 
 @pytest.mark.parametrize("spoiled", ["p", "next"])
@@ -84,6 +85,26 @@ def test_the_noise_is_that_of_the_worst_output(streaming: sepnet.PackedModel, sp
         return {**found, spoiled: found[spoiled] * np.float32(1.1)}
 
     assert calibration.compare("min-max", run).noise == pytest.approx(20, abs=0.01)
+
+
+def test_a_network_without_layers_for_uint8_is_a_warning(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, kinds.FLOAT, [5, "n", side]) for name, side in (("x", 4), ("y", 8))]
+    nodes = [
+        node("GRU", ["x", "w", "r"], ["steps", ""], hidden_size=8),
+        node("Squeeze", ["steps", "one"], ["y"]),
+    ]
+    constants = {"w": normal(1, 24, 4), "r": normal(1, 24, 8), "one": np.int64([1])}
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "net.onnx"
+    )
+    packed = sepnet.pack(tmp_path / "net.onnx", 8)
+    plain = packed.export(tmp_path / "plain.onnx", "onnx")
+    report = packed.export(tmp_path / "out.onnx", "onnx", calibrate=normal(5, 30, 4))
+    assert (tmp_path / "out.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+    assert report.warnings[0].startswith("no layer was found whose activations can be uint8") and not plain.warnings
+    assert not any("uint8 activations" in remark for remark in report.remarks)
 
 
 def test_what_does_not_fit_leaves_nothing(streaming: sepnet.PackedModel, tmp_path: Path) -> None:

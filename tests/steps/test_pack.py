@@ -147,7 +147,7 @@ def test_what_cannot_be_packed(make: Make, tmp_path: Path) -> None:
     onnx.save(cut, tmp_path / "cut.onnx")
     with pytest.raises(NetworkError, match="rules of ONNX"):
         pack_onnx(tmp_path / "cut.onnx")
-    with pytest.raises(UsageError, match="needs images"):
+    with pytest.raises(UsageError, match="needs examples"):
         pack_onnx(small(make), PackOptions("auto"))
 
 

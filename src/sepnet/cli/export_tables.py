@@ -29,8 +29,9 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
     note(f"{output}: {report.bytes:,} bytes, {compared(before / report.bytes)} float32 parameters ({before:,})")
     check = report.check
     if check is not None:
+        which = f"output {plain(check.outputs[0].name)}" if check.outputs else "outputs"
         note(
-            f"outputs of {check.examples} examples ({plain(check.data)}): max |difference| {check.difference:.4g} from the packed file's, max |output| {check.largest:.4g}"
+            f"{which} of {check.examples} examples ({plain(check.data)}): max |difference| {check.difference:.4g} from the packed file's, max |output| {check.largest:.4g}"
         )
         if check.outputs:
             print_outputs(check.outputs, f"outputs beside the packed file's, {plain(check.data)}")
@@ -46,7 +47,8 @@ def print_export(report: ExportReport, model: PackedModel, output: Path) -> None
 
 def print_methods(methods: tuple[MethodRow, ...]) -> None:
     """How ranges of activations were made, and what each way gave on other examples."""
-    title = f"ranges of activations by {methods[0].images:,} examples, compared on {methods[0].compared:,} others"
+    on = f"{methods[0].compared:,} others" if methods[0].others else "the same"
+    title = f"ranges of activations by {methods[0].images:,} examples, compared on {on}"
     rows = table(title, ["method"], ["outputs' signal to noise", "top-1 on these"])
     for row in methods:
         top1 = "-" if row.top1 is None else f"{row.top1:.2%}"

@@ -67,6 +67,7 @@ class MethodRow:
         noise: signal-to-quantization-noise ratio in dB of the output that has the least: 10 log10(|y|^2 / |y' - y|^2).
         top1: a fraction; None for outputs that are no classes of the data set.
         chosen: whether it is what was written.
+        others: whether the outputs are of other examples than the ranges; of few examples they are of the same.
     """
 
     method: str
@@ -75,6 +76,7 @@ class MethodRow:
     noise: float
     top1: float | None
     chosen: bool
+    others: bool = True
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class PackOptions:
     >>> PackOptions("auto").check(Path("net.onnx"))
     Traceback (most recent call last):
     ...
-    sepnet.core.errors.UsageError: bits auto needs images to measure on; give a data set to calibrate by
+    sepnet.core.errors.UsageError: bits auto needs examples to measure on; expected --calibrate DATA (calibrate= in Python)
     """
 
     bits: int | Literal["auto"] | None = None
@@ -99,7 +99,7 @@ class PackOptions:
         if self.bits != "auto" and budget:
             raise UsageError("a budget of divergence, signal to noise or bytes goes with bits auto")
         if self.bits == "auto" and not self.calibrated:
-            raise UsageError("bits auto needs images to measure on; give a data set to calibrate by")
+            raise UsageError("bits auto needs examples to measure on; expected --calibrate DATA (calibrate= in Python)")
         if self.task not in (None, "classify"):
             raise UsageError(f"task {self.task!r}: expected classify, or none")
         if self.task and not self.calibrated:

@@ -51,7 +51,7 @@ class ActivationCalibration:
     @property
     def remark(self) -> str:
         """That examples were too few to measure on others; "" where they were enough."""
-        if not np.array_equal(self._seen, self._unseen):
+        if self._others:
             return ""
         count = len(self._seen)
         return (
@@ -83,7 +83,12 @@ class ActivationCalibration:
         """A network with quantized activations beside the packed one."""
         found = self._outputs(run, f"try {method}", self._unseen)
         noise, top1 = self._ratio(found, self._unseen), self._top1(found)
-        return MethodRow(method, len(self._seen), len(self._unseen), noise, top1, chosen=False)
+        return MethodRow(method, len(self._seen), len(self._unseen), noise, top1, chosen=False, others=self._others)
+
+    @property
+    def _others(self) -> bool:
+        """Whether outputs are compared on other examples than the ranges were made from."""
+        return not np.array_equal(self._seen, self._unseen)
 
     def noise(self, method: str, run: Run, images: int) -> float:
         """The `noise` of `compare` on the first `images` of the same examples, see `few`."""

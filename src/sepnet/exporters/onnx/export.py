@@ -28,6 +28,7 @@ __all__ = ["Onnx"]
 FLOAT32 = "float32 activations: as fast as the float network; --calibrate DATA makes them uint8, which can be faster"
 UINT8 = "uint8 activations and 8-bit weights: integer kernels can be faster, most where a processor has 8-bit dot products (VNNI, NEON dotprod)"
 PACKED = "packed weights are unpacked once, when a session is built: that saves bytes of the file and takes time to load, runs are as fast"
+NOTHING = "no layer was found whose activations can be uint8, so --calibrate changes nothing: activations stay float32, and weights as they are"
 COMPARED = 64
 """Images on which ways to hold weights are compared."""
 HARM = 1.0
@@ -70,11 +71,19 @@ class Onnx(Exporter, frozen=True):
         data, rows = network.encode(self.form == "packed", ranges, kinds)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
-            remarks = [UINT8 if integers else FLOAT32, PACKED if self.form == "packed" else "", _checked(data), remark]
+            uint8 = any(row.count for row in weights)
+            remarks = [
+                UINT8 if uint8 else FLOAT32 if not integers else "",
+                PACKED if self.form == "packed" else "",
+                _checked(data),
+                remark,
+            ]
             check, reason = _compared(model, runtime, Session(temporary), batch=network.batch, material=material)
         if reason:
             remarks.append(f"outputs not compared: {reason}")
         warnings = tuple(map(_warning, (row for row in weights if row.chosen and row.loses(HARM))))
+        if integers and not uint8:
+            warnings = (NOTHING, *warnings)
         return ExportReport(rows, len(data), check, methods, tuple(filter(None, remarks)), weights, warnings)
 
     def _choose(
