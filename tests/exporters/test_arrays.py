@@ -12,7 +12,7 @@ import sepnet
 from sepnet.c99.compilers import find_compiler
 from sepnet.core.calibrate import Calibrate
 from sepnet.core.errors import DataError
-from sepnet.core.examples import Feed
+from sepnet.core.examples import ArrayExamples, Feed
 from sepnet.datasets.arrays import arrays_of
 from sepnet.quantizing.activations import ActivationCalibration
 from sepnet.runtimes.session import Session
@@ -85,6 +85,19 @@ def test_the_noise_is_that_of_the_worst_output(streaming: sepnet.PackedModel, sp
         return {**found, spoiled: found[spoiled] * np.float32(1.1)}
 
     assert calibration.compare("min-max", run).noise == pytest.approx(20, abs=0.01)
+
+
+def test_an_output_that_is_ruined_is_a_warning(streaming: sepnet.PackedModel, tmp_path: Path) -> None:
+    """Ranges of faint sounds clip loud ones; the check looks at the first examples, seed 0 calibrates by others."""
+    given = feed(20)
+    examples = ArrayExamples(arrays_of(given), streaming.inputs)
+    loud = np.setdiff1d(np.arange(8), examples.halves(256, 0)[0])
+    given["sound"][loud] *= 300
+    report = streaming.export(tmp_path / "out.onnx", "onnx", form="int8", calibrate=given, method="min-max")
+    assert report.check is not None and report.check.lowest is not None
+    assert f"output {report.check.lowest.name} has {report.check.lowest.snr_db:.1f} dB" in report.warnings[0]
+    fine = streaming.export(tmp_path / "out.onnx", "onnx", calibrate=feed(20))
+    assert not fine.warnings and fine.check is not None and fine.check.lowest is not None
 
 
 def test_a_network_without_layers_for_uint8_is_a_warning(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ class Check:
         difference, largest: of the first output, max |difference| and max |output| of the packed file.
         packed, exported: on the test split, where one was given.
         outputs: a row an output; of networks of several outputs, or whose input is of no known shape.
+        lowest: the output that has the least signal to noise; None where all are equal.
     """
 
     examples: int
@@ -126,6 +127,7 @@ class Check:
     packed: Score | None = None
     exported: Score | None = None
     outputs: tuple[OutputRow, ...] = ()
+    lowest: OutputRow | None = None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def compare(model: PackedModel, reference: Runtime, run: Run, *, batch: int, mat
     )  # programs give maps of one pixel without its sides
     first = rows[0]
     outputs = rows if len(reference.outputs) > 1 else ()
-    check = Check(count, where, first.difference or 0.0, first.largest or 0.0, outputs=outputs)
+    noisy = [row for row in rows if row.snr_db is not None]
+    lowest = min(noisy, key=lambda row: row.snr_db or 0.0, default=None)
+    check = Check(count, where, first.difference or 0.0, first.largest or 0.0, outputs=outputs, lowest=lowest)
     if material.test is None:
         return check
     name, wanted = reference.inputs[0].name, model.header.input

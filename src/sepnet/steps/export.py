@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sepnet.core.errors import DataError
@@ -9,6 +10,9 @@ from sepnet.core.exporter import Exporter, ExportReport, Material
 from sepnet.core.packed_model import PackedModel
 
 __all__ = ["export"]
+
+RUINED = 15.0
+"""dB below which an output is warned of."""
 
 
 def export(model: PackedModel, exporter: Exporter, path: Path, material: Material) -> ExportReport:
@@ -24,4 +28,12 @@ def export(model: PackedModel, exporter: Exporter, path: Path, material: Materia
         raise DataError(
             f"the packed network takes images of shape {list(wanted.shape)}; those of {test.name} are {list(test.input_shape)}"
         )
-    return exporter.export(model, path, material)
+    report = exporter.export(model, path, material)
+    lowest = report.check.lowest if report.check else None
+    if lowest is None or lowest.snr_db is None or lowest.snr_db >= RUINED:
+        return report
+    warning = (
+        f"output {lowest.name} has {lowest.snr_db:.1f} dB of signal to noise beside the packed file's; below {RUINED:g} dB it is of "
+        "little use: expected other or more examples to calibrate by, or a form with float activations"
+    )
+    return replace(report, warnings=(warning, *report.warnings))
