@@ -340,7 +340,12 @@ def test_blocks_of_four_bits(tmp_path: Path) -> None:
     q = onnx.helper.make_tensor("q", kinds.INT4, [8, 6], RANDOM.integers(-8, 8, 48).tolist())
     nodes = [node("DequantizeLinear", ["q", "s"], ["w"], axis=0, block_size=4), node("MatMul", ["x", "w"], ["y"])]
     kind: Kind = (nodes, {"q": q, "s": np.abs(normal(2, 6))}, {"x": normal(5, 8)}, {"opset": 21, "ir": 10})
-    done = pack_onnx(save(kind, tmp_path / "net.onnx"))
+    path = save(kind, tmp_path / "net.onnx")
+    try:
+        Session(path)
+    except NetworkError as error:
+        pytest.skip(f"this ONNX Runtime has no integers of 4 bits: {error}")
+    done = pack_onnx(path)
     assert done.outputs[0].snr_db is not None and done.outputs[0].snr_db > 35
 
 
