@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sepnet.integer.requantize import Requantize
 from sepnet.integer.value import Shape, Value
 
-__all__ = ["EVERY_ROW", "Clamp", "Draft", "Integers", "Moved", "Operator", "Reach", "Scaled", "Wish"]
+__all__ = ["EVERY_ROW", "Clamp", "Draft", "Integers", "Moved", "OfOne", "OfTwo", "Operator", "Reach", "Scaled", "Wish"]
 
 Integers = npt.NDArray[np.int64]
 Wish = npt.NDArray[np.float64]
@@ -32,6 +32,34 @@ class Reach:
 
 EVERY_ROW = Reach(0, 0, 65535)
 """Of an operator that reads all rows of its sources before it makes one."""
+
+
+class OfOne:
+    """Goes before `Operator` or `Draft` where one value is read, the field `source`."""
+
+    source: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of what it reads."""
+        return (self.source,)
+
+
+class OfTwo:
+    """Goes before `Operator` or `Draft` where two values are read, the fields `first` and `second`; of these the second may be one a channel."""
+
+    first: str
+    second: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of what it reads."""
+        return self.first, self.second
+
+    @staticmethod
+    def shared(wish: Wish, shapes: Sequence[Shape]) -> Wish:
+        """The wish of the target as the second of these shapes takes it: summed up where that is one a channel."""
+        return wish if shapes[1] == shapes[0] else np.asarray(wish.sum(axis=(1, 2), keepdims=True))
 
 
 class Operator(abc.ABC):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfTwo, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, scaled
 from sepnet.integer.value import Shape, Value
 
@@ -17,7 +17,7 @@ __all__ = ["Add", "Sum"]
 
 
 @dataclass(frozen=True)
-class Sum(Draft):
+class Sum(OfTwo, Draft):
     """first + sign * second."""
 
     scales: ClassVar[bool] = True
@@ -26,10 +26,6 @@ class Sum(Draft):
     second: str
     target: str
     sign: int = 1
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return self.first, self.second
 
     @property
     def of_values(self) -> Callable[..., npt.NDArray[Any]]:
@@ -45,7 +41,7 @@ class Sum(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class Add(Scaled):
+class Add(OfTwo, Scaled):
     """a * multipliers[0] + b * multipliers[1], then as `Requantize` with offsets[0]; b may be one a channel."""
 
     in_place: ClassVar[bool] = True
@@ -55,14 +51,9 @@ class Add(Scaled):
     target: str
     requantize: Requantize
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return self.first, self.second
-
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         first, second = (int(each) for each in self.requantize.multipliers)
         return scaled(self.requantize, given[0] * first + given[1] * second, self.requantize.offsets)
 
     def back(self, wish: Wish, shapes: Sequence[Shape]) -> list[Wish]:
-        second = wish if shapes[1] == shapes[0] else wish.sum(axis=(1, 2), keepdims=True)
-        return [wish * self.requantize.multipliers[0], second * self.requantize.multipliers[1]]
+        return [wish * self.requantize.multipliers[0], self.shared(wish, shapes) * self.requantize.multipliers[1]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepnet.integer.operator import EVERY_ROW, Integers, Moved, Reach, Wish
+from sepnet.integer.operator import EVERY_ROW, Integers, Moved, OfOne, Reach, Wish
 from sepnet.integer.value import Shape, Value
 
 __all__ = ["Between", "Blend"]
@@ -17,17 +17,13 @@ Between = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Blend(Moved):
+class Blend(OfOne, Moved):
     """(sum of q of four numbers, each times its two shares of 256, + 2^15) >> 16."""
 
     source: str
     target: str
     rows: Between
     columns: Between
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepnet.integer.bounds import sum_bounds
-from sepnet.integer.operator import Clamp, Draft, Integers, Reach, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfOne, Reach, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, requantized
 from sepnet.integer.value import Shape, Value
 from sepnet.integer.windows import scattered, windows
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Draft):
+class Linear(OfOne, Draft):
     """A convolution of weight * scale[filter], plus bias; fields otherwise as of `Conv`.
 
     `by_channel` says that it is nothing but a scale and a bias for each channel.
@@ -41,10 +41,6 @@ class Linear(Draft):
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
     by_channel: bool = False
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
@@ -68,7 +64,7 @@ class Linear(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Scaled):
+class Conv(OfOne, Scaled):
     """Convolution or fully connected layer: the sum of weight * q, where q outside of the map is the input's zero.
 
     Attributes:
@@ -90,10 +86,6 @@ class Conv(Scaled):
     groups: int
     requantize: Requantize
     layer: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def title(self) -> str:

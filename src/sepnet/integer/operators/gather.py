@@ -7,23 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepnet.integer.operator import Integers, Moved, Wish
+from sepnet.integer.operator import Integers, Moved, OfOne, Wish
 from sepnet.integer.value import Shape, Value
 
 __all__ = ["Gather"]
 
 
 @dataclass(frozen=True)
-class Gather(Moved):
+class Gather(OfOne, Moved):
     """Channels in another order."""
 
     source: str
     target: str
     order: tuple[int, ...]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         return given[0][:, list(self.order)]

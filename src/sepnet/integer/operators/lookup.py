@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Operator, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfOne, Operator, Wish
 from sepnet.integer.value import Shape, Value
 
 __all__ = ["Function", "Lookup"]
 
 
 @dataclass(frozen=True)
-class Function(Draft):
+class Function(OfOne, Draft):
     """A function of one number; `clamp` are its limits when it is nothing but a clamp, `line` (by, more) when it is x * by + more."""
 
     source: str
@@ -28,10 +28,6 @@ class Function(Draft):
     @property
     def affine(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
         return None if self.line is None else (np.array(self.line[:1]), np.array(self.line[1:]))
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def of_values(self) -> Callable[..., npt.NDArray[Any]]:
@@ -49,7 +45,7 @@ class Function(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup(Operator):
+class Lookup(OfOne, Operator):
     """q becomes table[q]: any function of one number."""
 
     in_place: ClassVar[bool] = True
@@ -57,10 +53,6 @@ class Lookup(Operator):
     source: str
     target: str
     table: npt.NDArray[np.uint8]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         return np.asarray(self.table.astype(np.int64)[given[0]])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfTwo, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, requantized
 from sepnet.integer.value import Shape, Value
 
@@ -17,7 +17,7 @@ __all__ = ["Multiply", "Product"]
 
 
 @dataclass(frozen=True)
-class Product(Draft):
+class Product(OfTwo, Draft):
     """first * second."""
 
     scales: ClassVar[bool] = True
@@ -25,10 +25,6 @@ class Product(Draft):
     first: str
     second: str
     target: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return self.first, self.second
 
     @property
     def of_values(self) -> Callable[..., npt.NDArray[Any]]:
@@ -44,7 +40,7 @@ class Product(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class Multiply(Scaled):
+class Multiply(OfTwo, Scaled):
     """The sum that `Requantize` takes is (a - zero of a) * (b - zero of b); b may be one a channel."""
 
     in_place: ClassVar[bool] = True
@@ -54,15 +50,10 @@ class Multiply(Scaled):
     target: str
     requantize: Requantize
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return self.first, self.second
-
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         a, b = (numbers - value.zero for numbers, value in zip(given, sources, strict=True))
         return requantized(self.requantize, a * b)
 
     def back(self, wish: Wish, shapes: Sequence[Shape]) -> list[Wish]:
         by = np.sign(self.requantize.multipliers[0])
-        second = wish if shapes[1] == shapes[0] else wish.sum(axis=(1, 2), keepdims=True)
-        return [wish * by, second * by]
+        return [wish * by, self.shared(wish, shapes) * by]

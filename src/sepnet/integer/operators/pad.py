@@ -7,24 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepnet.integer.operator import Integers, Moved, Reach, Wish
+from sepnet.integer.operator import Integers, Moved, OfOne, Reach, Wish
 from sepnet.integer.value import Shape, Value
 
 __all__ = ["Pad"]
 
 
 @dataclass(frozen=True)
-class Pad(Moved):
+class Pad(OfOne, Moved):
     """Zeros (the input's zero) before and after each side, (channels, height, width)."""
 
     source: str
     target: str
     before: Shape
     after: Shape
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:

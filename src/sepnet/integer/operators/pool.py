@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Moved, Reach, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, Moved, OfOne, Reach, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, scaled
 from sepnet.integer.value import Shape, Value
 from sepnet.integer.windows import scattered, windows
@@ -18,7 +18,7 @@ __all__ = ["AveragePool", "MaxPool", "Mean"]
 
 
 @dataclass(frozen=True)
-class MaxPool(Moved):
+class MaxPool(OfOne, Moved):
     """The largest q of each window, of those inside of the map."""
 
     source: str
@@ -26,10 +26,6 @@ class MaxPool(Moved):
     kernel: tuple[int, int]
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:
@@ -44,7 +40,7 @@ class MaxPool(Moved):
 
 
 @dataclass(frozen=True)
-class Mean(Draft):
+class Mean(OfOne, Draft):
     """The mean of each window, times `gain`; `padded` counts the zeros outside of the map too."""
 
     scales: ClassVar[bool] = True
@@ -56,10 +52,6 @@ class Mean(Draft):
     pads: tuple[int, int, int, int]
     padded: bool
     gain: float = 1.0
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> AveragePool:
         (source,) = sources
@@ -85,7 +77,7 @@ class Mean(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePool(Scaled):
+class AveragePool(OfOne, Scaled):
     """The mean of each window: the sum of q of the window inside of the map, requantized by how many they are.
 
     Attributes:
@@ -99,10 +91,6 @@ class AveragePool(Scaled):
     pads: tuple[int, int, int, int]
     counts: tuple[int, ...]
     requantize: Requantize
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:

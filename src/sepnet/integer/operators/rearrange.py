@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import EVERY_ROW, Integers, Moved, Reach, Wish
+from sepnet.integer.operator import EVERY_ROW, Integers, Moved, OfOne, Reach, Wish
 from sepnet.integer.value import Shape, Value
 from sepnet.integer.view import Factor, View
 
@@ -18,7 +18,7 @@ __all__ = ["Rearrange"]
 
 
 @dataclass(frozen=True)
-class Rearrange(Moved):
+class Rearrange(OfOne, Moved):
     """Numbers in another order, or repeated: along each side of the target, factors of where they are in the source.
 
     Attributes:
@@ -31,10 +31,6 @@ class Rearrange(Moved):
     source: str
     target: str
     factors: tuple[tuple[Factor, ...], ...]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:

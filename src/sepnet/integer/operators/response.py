@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfOne, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, requantized
 from sepnet.integer.value import Shape, Value
 
@@ -21,7 +21,7 @@ _ENTRIES = 256
 
 
 @dataclass(frozen=True)
-class Response(Draft):
+class Response(OfOne, Draft):
     """x / (bias + alpha * mean of x^2 over the `size` channels around)^beta, channels outside being 0."""
 
     scales: ClassVar[bool] = True
@@ -32,10 +32,6 @@ class Response(Draft):
     alpha: float
     beta: float
     bias: float
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> ResponseNorm:
         table, shift, step = self.factors(sources[0].scale)
@@ -62,7 +58,7 @@ class Response(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class ResponseNorm(Scaled):
+class ResponseNorm(OfOne, Scaled):
     """Local response normalization: S is the sum of (q - zero)^2 over the channels around that are inside of the map.
 
     factor = table[i] + (((table[i + 1] - table[i]) * (S mod 2^shift)) >> shift), i = S >> shift; the sum that
@@ -78,10 +74,6 @@ class ResponseNorm(Scaled):
     table: npt.NDArray[np.int16]
     shift: int
     requantize: Requantize
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         source = given[0] - sources[0].zero

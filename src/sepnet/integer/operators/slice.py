@@ -7,24 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepnet.integer.operator import Integers, Moved, Reach, Wish
+from sepnet.integer.operator import Integers, Moved, OfOne, Reach, Wish
 from sepnet.integer.value import Shape, Value
 
 __all__ = ["Slice"]
 
 
 @dataclass(frozen=True)
-class Slice(Moved):
+class Slice(OfOne, Moved):
     """From each side every `steps`-th, from `starts` on; (channels, height, width)."""
 
     source: str
     target: str
     starts: Shape
     steps: Shape
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def reach(self) -> Reach:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Scaled, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfOne, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, scaled
 from sepnet.integer.value import Shape, Value
 
@@ -17,7 +17,7 @@ __all__ = ["Bend", "Slope"]
 
 
 @dataclass(frozen=True, eq=False)
-class Bend(Draft):
+class Bend(OfOne, Draft):
     """x, or x times the channel's slope where it is below zero."""
 
     scales: ClassVar[bool] = True
@@ -25,10 +25,6 @@ class Bend(Draft):
     source: str
     target: str
     slopes: npt.NDArray[np.float64]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def integer(self, sources: Sequence[Value], target: Value, clamp: Clamp | None) -> Slope:
         ratio = np.concatenate([np.ones_like(self.slopes), self.slopes]) * sources[0].scale / target.scale
@@ -38,7 +34,7 @@ class Bend(Draft):
 
 
 @dataclass(frozen=True, eq=False)
-class Slope(Scaled):
+class Slope(OfOne, Scaled):
     """The sum that `Requantize` takes is q - zero; its multipliers are those of sums of 0 and more, then those of sums below."""
 
     in_place: ClassVar[bool] = True
@@ -46,10 +42,6 @@ class Slope(Scaled):
     source: str
     target: str
     requantize: Requantize
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         numbers, rule = given[0] - sources[0].zero, self.requantize

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from sepnet.integer.operator import Clamp, Draft, Integers, Operator, Wish
+from sepnet.integer.operator import Clamp, Draft, Integers, OfOne, Operator, Scaled, Wish
 from sepnet.integer.requantize import Requantize, requantize, scaled
 from sepnet.integer.value import Shape, Value
 
@@ -20,7 +20,7 @@ ONE, LOG_ONE = 32767, 4096
 
 
 @dataclass(frozen=True)
-class Shares(Draft):
+class Shares(OfOne, Draft):
     """exp(x) over its sum along channels; with `log` the logarithm of that."""
 
     gives_wide: ClassVar[bool] = True
@@ -29,10 +29,6 @@ class Shares(Draft):
     source: str
     target: str
     log: bool = False
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
 
     @property
     def span(self) -> Clamp | None:
@@ -69,7 +65,7 @@ def _powers(numbers: Integers, low: npt.NDArray[np.int16], high: npt.NDArray[np.
 
 
 @dataclass(frozen=True, eq=False)
-class Softmax(Operator):
+class Softmax(OfOne, Operator):
     """d is how far q is below the largest of its pixel, e = (low[d mod 256] * high[d >> 8] + 2^14) >> 15, S the sum of e.
 
     It gives (e * one + (S >> 1)) / S, rounded down, and the target's zero.
@@ -81,10 +77,6 @@ class Softmax(Operator):
     high: npt.NDArray[np.int16]
     one: int
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         _, powers = _powers(given[0], self.low, self.high)
         total = powers.sum(axis=1, keepdims=True)
@@ -95,7 +87,7 @@ class Softmax(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class LogSoftmax(Operator):
+class LogSoftmax(OfOne, Scaled):
     """-d * multipliers[0] + L * multipliers[1], then as `Requantize` with offsets[0]; d and S are those of `Softmax`.
 
     L stands for log(S / 32767): S is shifted left by k until it is in 2^31 .. 2^32, i is what its next 7 bits are, and
@@ -108,14 +100,6 @@ class LogSoftmax(Operator):
     high: npt.NDArray[np.int16]
     logs: npt.NDArray[np.int16]
     requantize: Requantize
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,)
-
-    @property
-    def rule(self) -> Requantize:
-        return self.requantize
 
     def run(self, given: Sequence[Integers], sources: Sequence[Value], target: Value) -> Integers:
         distance, powers = _powers(given[0], self.low, self.high)
