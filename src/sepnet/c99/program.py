@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -114,6 +115,14 @@ def _text(name: str) -> str:
     return (files("sepnet.c99") / "kernels" / name).read_text()
 
 
+def _kernel(name: str) -> str:
+    """The text of a kernel; that of `conv_dense_long` is made of that of `conv_dense`, its first line left out."""
+    if name != "conv_dense_long":
+        return _text(f"{name}.c")
+    text = re.sub(r"\b(conv_dense|requantized|dot)\(", r"\1_long(", _text("conv_dense.c").split("\n", 1)[1])
+    return f"/* conv_dense() where sums need more than 32 bits. */\n{text}"
+
+
 def _header(model: IntegerModel, plan: MemoryPlan, constants: Constants) -> str:
     source = model.values[model.input]
     weights = "".join(f"extern const {kind} {name}[{len(part)}];\n" for kind, name, part in constants.arrays())
@@ -188,7 +197,7 @@ def _source(model: IntegerModel, written: Sequence[Written[Any]], plan: MemoryPl
     parts += [_struct(base, wide) for base in ("conv", "pool") if any(name.startswith(base) for name in used)]
     parts += [_text(f"{name}.c") for name in LANES] if "conv_lanes" in used else []
     parts += [
-        _text(f"{name}.c")
+        _kernel(name)
         for name in _with_shared(
             used,
             any(each.rule is not None and each.rule.long_sum and each.bounds is not None for each in model.operators),
@@ -233,6 +242,7 @@ def _with_shared(used: list[str], long: bool) -> list[str]:
     names = ["requantized_long"] if long or any(name.endswith("_long") for name in used) else []
     for name in used:
         names.append(SHARED.get(name, name))
+        names += ["dot_long"] if name == "conv_dense_long" else []
         names += ["conv_lanes_long"] if name == "conv_lanes" and long else []
         names.append(name)
     return list(dict.fromkeys(names))
