@@ -120,9 +120,8 @@ class ImageExamples(Examples):
             raise DataError(
                 f"the network takes images of shape {list(shape)}; those of {data.name} are {list(data.input_shape)}"
             )
-        first = (port.shape or (None,))[0]
         self.name, self.classes = data.name, data.classes
-        self.batch = first if isinstance(first, int) else 0
+        self.batch = port.fixed
         self._data, self._port = data, port
         self._mean, self._std = data.normalization(wanted)
 

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from sepnet.core.errors import NetworkError
 
-__all__ = ["OutputRow", "output_row"]
+__all__ = ["LEAST_SNR", "OutputRow", "output_row"]
 
+LEAST_SNR = 15.0
+"""Signal to noise in dB below which an output is ruined."""
 CONSTANT = 1e-10
 """Numbers whose variance is at most this part of their mean square are one number, but for rounding."""
 

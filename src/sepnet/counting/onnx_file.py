@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from sepnet.core.errors import NetworkError
 from sepnet.core.spec import describe
 from sepnet.counting.onnx_shapes import infer_shapes
 from sepnet.graphs.nodes import settings
+from sepnet.graphs.ports import FLOAT_TYPES
 from sepnet.networks.onnx_proto import load_proto
 
 __all__ = ["SizedGraph", "read_graph"]
@@ -125,12 +127,9 @@ def _set_inputs(inputs: Sequence[Any], shapes: Sequence[Shape] | None, name: str
 
 def _lift_constants(proto: Any) -> None:
     """Make initializers of the Constant nodes that hold many floats: some exporters write all weights so."""
-    import onnx
-
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
     for node in [node for node in proto.graph.node if node.op_type == "Constant"]:
         value = settings(node).get("value")
-        if value is not None and value.data_type in floats and value.dims and _numbers(value.dims) >= LEAST:
+        if value is not None and value.data_type in FLOAT_TYPES and value.dims and math.prod(value.dims) >= LEAST:
             proto.graph.initializer.add().CopyFrom(value)
             proto.graph.initializer[-1].name = node.output[0]
             proto.graph.node.remove(node)
@@ -141,8 +140,8 @@ def _without_weights(proto: Any) -> None:
     import onnx
 
     graph = proto.graph
-    large = [tensor for tensor in graph.initializer if _numbers(tensor.dims) > SMALL or tensor.data_location]
-    small = [tensor for tensor in graph.initializer if _numbers(tensor.dims) <= SMALL and not tensor.data_location]
+    large = [tensor for tensor in graph.initializer if math.prod(tensor.dims) > SMALL or tensor.data_location]
+    small = [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= SMALL and not tensor.data_location]
     known = {value.name for value in graph.input}
     for tensor in large:
         if tensor.name not in known:
@@ -153,13 +152,6 @@ def _without_weights(proto: Any) -> None:
     for value in graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-
-
-def _numbers(dims: Sequence[int]) -> int:
-    total = 1
-    for side in dims:
-        total *= side
-    return total
 
 
 def _note(graph: SizedGraph, value: Any, onnx: Any) -> None:
@@ -173,6 +165,5 @@ def _note(graph: SizedGraph, value: Any, onnx: Any) -> None:
 
 
 def _note_type(graph: SizedGraph, name: str, kind: int, onnx: Any) -> None:
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
-    if kind and kind not in floats:
+    if kind and kind not in FLOAT_TYPES:
         graph.element_bytes[name] = onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize

@@ -75,15 +75,11 @@ def _value(node: Any, values: Values, shapes: dict[str, list[int]]) -> npt.NDArr
         part = settings(node)
         return np.asarray(shapes[node.input[0]][part.get("start", 0) : part.get("end")], np.int64)
     names = [name for name in node.input if name]
-    if (
-        node.op_type not in EVALUATED
-        or not (names or node.op_type == "Constant")
-        or not all(name in values for name in names)
-    ):
+    if not (names or node.op_type == "Constant") or not all(name in values for name in names):
         return None
     if any(values[name].dtype.kind == "f" for name in names):
         return None  # perhaps a part of a weight, which must not become a constant
     try:
-        return evaluate(Node.decode(node.SerializeToString()), [values.get(name) for name in node.input])
+        return evaluate(Node.of(node), [values.get(name) for name in node.input])
     except FormatError:  # numbers that the operator does not take
         return None

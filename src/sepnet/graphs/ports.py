@@ -9,12 +9,14 @@ from sepnet.core.packed_model import PackedModel
 from sepnet.core.ports import Port, described
 from sepnet.graphs.wire import fields
 
-__all__ = ["check_graph", "is_plain", "one_float_input", "port_of", "ports_of"]
+__all__ = ["FLOAT_TYPES", "check_graph", "is_plain", "one_float_input", "port_of", "ports_of"]
 
 Ports = tuple[Port, ...]
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool"}
 TYPES |= {10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16"}
 """Number of the ONNX element type -> numpy's name."""
+FLOAT_TYPES = frozenset(number for number, name in TYPES.items() if name.startswith(("float", "bfloat")))
+"""Numbers of the ONNX element types of floats."""
 
 
 def ports_of(graph: bytes) -> tuple[Ports, Ports]:

@@ -95,8 +95,7 @@ class OnnxSource:
     @property
     def batch(self) -> int:
         """Examples that the file is fixed to, 0 when that is free."""
-        first = (self.inputs[0].shape or (None,))[0]
-        return first if isinstance(first, int) else 0
+        return self.inputs[0].fixed
 
 
 def read_onnx(path: str | os.PathLike[str]) -> OnnxSource:

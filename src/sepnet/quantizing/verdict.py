@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sepnet.core.errors import RuinedError
+from sepnet.core.output_row import LEAST_SNR
 from sepnet.core.pack_options import PackOptions
 from sepnet.core.pack_report import Measured
 from sepnet.core.progress import Progress
@@ -13,10 +14,8 @@ from sepnet.quantizing.layer_effects import effects
 from sepnet.quantizing.spoiled import LEAST
 from sepnet.runtimes.session import Session
 
-__all__ = ["LEAST_SNR", "MOST_CHANGED", "advice", "refuse_measured", "refuse_ruined"]
+__all__ = ["MOST_CHANGED", "advice", "refuse_measured", "refuse_ruined"]
 
-LEAST_SNR = 15.0
-"""Signal to noise in dB below which an output is ruined."""
 MOST_CHANGED = 0.05
 """Share of a classifier's answers that may change."""
 SECONDS = 10.0

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from sepnet.core.errors import DataError
 from sepnet.core.exporter import Exporter, ExportReport, Material
+from sepnet.core.output_row import LEAST_SNR
 from sepnet.core.packed_model import PackedModel
 
 __all__ = ["export"]
-
-RUINED = 15.0
-"""dB below which an output is warned of."""
 
 
 def export(model: PackedModel, exporter: Exporter, path: Path, material: Material) -> ExportReport:
@@ -30,10 +28,10 @@ def export(model: PackedModel, exporter: Exporter, path: Path, material: Materia
         )
     report = exporter.export(model, path, material)
     lowest = report.check.lowest if report.check else None
-    if lowest is None or lowest.snr_db is None or lowest.snr_db >= RUINED:
+    if lowest is None or lowest.snr_db is None or lowest.snr_db >= LEAST_SNR:
         return report
     warning = (
-        f"output {lowest.name} has {lowest.snr_db:.1f} dB of signal to noise beside the packed file's; below {RUINED:g} dB it is of "
+        f"output {lowest.name} has {lowest.snr_db:.1f} dB of signal to noise beside the packed file's; below {LEAST_SNR:g} dB it is of "
         "little use: expected other or more examples to calibrate by, or a form with float activations"
     )
     return replace(report, warnings=(warning, *report.warnings))

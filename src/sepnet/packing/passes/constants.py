@@ -8,9 +8,10 @@ import numpy as np
 
 from sepnet.graphs.constants import CONSTANT_FORMS
 from sepnet.graphs.nodes import graphs, rename, settings
+from sepnet.graphs.ports import FLOAT_TYPES
 from sepnet.packing.passes.draft import Draft, count
 
-__all__ = ["float_types", "lift_constants"]
+__all__ = ["lift_constants"]
 
 
 def lift_constants(draft: Draft) -> str:
@@ -28,14 +29,6 @@ def lift_constants(draft: Draft) -> str:
     del graph.input[:]
     graph.input.extend(inputs)
     return count((lifted, "constants of nodes made initializers"), (listed, "weights listed as inputs"))
-
-
-def float_types() -> tuple[int, ...]:
-    """Numbers of the ONNX element types of floats."""
-    import onnx
-
-    kinds = onnx.TensorProto
-    return kinds.FLOAT, kinds.FLOAT16, kinds.BFLOAT16, kinds.DOUBLE
 
 
 def _tensor(node: Any) -> Any | None:
@@ -75,7 +68,7 @@ def _lift_inner(graph: Any) -> None:
 
 
 def _is_weight(tensor: Any) -> bool:
-    return tensor.data_type in float_types() and len(tensor.dims) > 1 and all(tensor.dims)
+    return tensor.data_type in FLOAT_TYPES and len(tensor.dims) > 1 and all(tensor.dims)
 
 
 def _move(tensor: Any, graph: Any, part: Any, taken: set[str]) -> None:

@@ -25,7 +25,7 @@ def name_norms(draft: Draft) -> str:
     for at, node in enumerate(node for node in graph.node if node.op_type == "BatchNormalization"):
         own = list(node.input[1:5])
         prefix = own[0].removesuffix(".weight")
-        if not all(name in tensors for name in own) or own == [f"{prefix}.{part}" for part in NORM_PARTS]:
+        if not all(name in tensors for name in own) or own == _parts(prefix):
             continue
         prefix = _free(f"norm{at}", taken)
         for place, (name, part) in enumerate(zip(own, NORM_PARTS, strict=True), 1):
@@ -100,7 +100,7 @@ def _find(proto: Any, names: set[str]) -> tuple[Norm, ...]:
 
 
 def _parts(prefix: str) -> list[str]:
-    return [f"{prefix}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    return [f"{prefix}.{part}" for part in NORM_PARTS]
 
 
 def _fold(proto: Any, norm: Norm) -> Norm:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sepnet.graphs.nodes import reads
+from sepnet.graphs.nodes import reads, settings
 from sepnet.packing.passes.draft import Draft, count
 
 __all__ = ["turn_weights"]
@@ -19,7 +19,7 @@ def turn_weights(draft: Draft) -> str:
         if len(node.input) < 2 or ranks.get(node.input[1]) != 2 or read[node.input[1]] != 1:
             continue
         name = node.input[1]
-        if node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute):
+        if node.op_type == "Gemm" and not settings(node).get("transB"):
             for attribute in [a for a in node.attribute if a.name == "transB"]:
                 node.attribute.remove(attribute)
             node.attribute.append(onnx.helper.make_attribute("transB", 1))

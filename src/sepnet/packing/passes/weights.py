@@ -12,7 +12,7 @@ from sepnet.core.errors import NetworkError, WeightsError
 from sepnet.graphs.layers import CONVS, WEIGHTS, read_layer
 from sepnet.graphs.nodes import graphs, inner_graphs, reads, rename
 from sepnet.graphs.onnx_graph import Node
-from sepnet.packing.passes.constants import float_types
+from sepnet.graphs.ports import FLOAT_TYPES
 from sepnet.packing.passes.draft import Draft, State, count
 
 __all__ = ["lift_weights", "take_weights"]
@@ -61,10 +61,7 @@ def lift_weights(draft: Draft) -> str:
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(rest)
     for name, tensor in weights.items():
-        floats = (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-        given = (
-            onnx.TensorProto.FLOAT if tensor.data_type in (*floats, onnx.TensorProto.FLOAT) else onnx.TensorProto.INT64
-        )
+        given = onnx.TensorProto.FLOAT if tensor.data_type in FLOAT_TYPES else onnx.TensorProto.INT64
         if tensor.data_type != given:
             rename(proto.graph, {name: f"{name}:cast"})
             cast = onnx.helper.make_node("Cast", [name], [f"{name}:cast"], to=tensor.data_type)
@@ -75,7 +72,7 @@ def lift_weights(draft: Draft) -> str:
 
 def _roles(proto: Any) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the initializers that layers multiply with, and of those that they add."""
-    floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in float_types()}
+    floats = {tensor.name: tensor for tensor in proto.graph.initializer if tensor.data_type in FLOAT_TYPES}
     weights, biases, products = set[str](), set[str](), set[str]()
     makers = {name: node for graph in graphs(proto.graph) for node in graph.node for name in node.output}
     for node in (node for graph in graphs(proto.graph) for node in graph.node):
@@ -120,7 +117,7 @@ def _kept(draft: Draft) -> dict[str, tuple[int, str]]:
     for part in graphs(draft.graph):
         for tensor in part.initializer:
             size = math.prod(tensor.dims)
-            if tensor.data_type not in float_types() or not tensor.dims or not size:
+            if tensor.data_type not in FLOAT_TYPES or not tensor.dims or not size:
                 continue
             name, reader = tensor.name, readers.get(tensor.name, "")
             if name in draft.state and name not in draft.weights | draft.biases:
@@ -145,7 +142,7 @@ def _take(proto: Any, owned: frozenset[str], turned: set[str]) -> State:
     state = {}
     for tensor in proto.graph.initializer:
         size = int(np.prod(tensor.dims, dtype=np.int64))
-        if tensor.data_type not in float_types() or not tensor.dims or size == 0:
+        if tensor.data_type not in FLOAT_TYPES or not tensor.dims or size == 0:
             continue
         if tensor.name in owned | norms or (size >= FEW and tensor.name not in nested):
             array = np.asarray(onnx.numpy_helper.to_array(tensor), np.float32)
